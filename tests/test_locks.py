@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from footage import files, load
-from footage.commands.lock import environment, lock, unlock
+from footage.commands.lock import lock, unlock
 from footage.commands.main import main
 from footage.commands.train import ingest, train
 from footage.config import IngestConfig
@@ -23,6 +23,7 @@ from footage.data.locked_arrays import Pages, load_bytes
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError
 from footage.files import locked
+from footage.machines.local import environment
 from footage.models.card import read_info
 from footage.trust import locks
 from tests.clips import moving, write
@@ -122,7 +123,7 @@ def test_what_is_trained_from_it_is_locked_and_generates(tmp_path: Path) -> None
     assert {path.name for path in plain if "tensorboard" not in path.parts} == {"lock.json", ".lock", "metrics.jsonl"}
     assert len(list(load(run.model).generate(1, seconds=0.2))) == 1
     train(str(data), config, out=run.path, clips=6, quiet=True)  # goes on from its locked state
-    with environment(locked.PASSPHRASE, "another one"), pytest.raises(LockError, match="passphrase is another one"):
+    with environment({locked.PASSPHRASE: "another one"}), pytest.raises(LockError, match="passphrase is another one"):
         read_info(run.model)
 
 
@@ -241,7 +242,7 @@ def test_without_a_key_each_command_says_what_is_needed(tmp_path: Path, monkeypa
     monkeypatch.delenv(locked.PASSPHRASE)
     with pytest.raises(KeyNeeded, match=locked.PASSPHRASE):
         read_info(tmp_path / "model")
-    with pytest.raises(ConfigError, match="at least 8"), environment(locked.PASSPHRASE, "short"):
+    with pytest.raises(ConfigError, match="at least 8"), environment({locked.PASSPHRASE: "short"}):
         lock(videos(tmp_path / "videos") / "walk.mp4", yes=True, quiet=True)
     with pytest.raises(LockError, match="no data set, model, run or library"):
         lock(tmp_path / "videos", yes=True, quiet=True)
@@ -279,7 +280,7 @@ def test_a_single_file_is_one_of_age(tmp_path: Path) -> None:
     made = lock(path, yes=True, quiet=True).path
     assert made.name == "clip.mp4.age" and not path.exists()
     assert passphrase.decrypt(made.read_bytes(), PASSPHRASE) == before
-    with environment(locked.PASSPHRASE, "another one"), pytest.raises(LockError, match="cannot be opened"):
+    with environment({locked.PASSPHRASE: "another one"}), pytest.raises(LockError, match="cannot be opened"):
         unlock(made, quiet=True)
     assert unlock(made, quiet=True).path.read_bytes() == before
 

@@ -185,9 +185,8 @@ def privacy(
         if not isinstance(loaded.model, Model):
             raise ConfigError(f'"{model}" is not a model', "give a model folder, or a run, and then its data set")
         other = None if held_out is None else open_inputs(model, held_out, options)[1]
-        names = options.network_names
         auditor = PrivacyAuditor(
-            loaded.model, opened, other, count=clips, cache=features, networks=names, seed=seed, say=say
+            loaded.model, opened, other, count=clips, cache=features, networks=options.network_names, seed=seed, say=say
         )
         audit = auditor.audit()
         if to is not None:

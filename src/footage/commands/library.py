@@ -349,11 +349,10 @@ def album(
     """
     with library(folder) as opened:
         if name is not None:
-            known = {item.name: item for item in opened.albums.all()}
             if delete:
                 opened.albums.delete(opened.albums.get(name).id)
             else:
-                album = known.get(name) or opened.albums.create(name)
+                album = opened.albums.named(name)
                 opened.albums.put(album.id, put)
                 opened.albums.take(album.id, take)
                 if rename is not None:

@@ -16,27 +16,13 @@ from tyro.conf import arg
 from footage.commands.terminal import make_console, print_marked, working
 from footage.errors import ConfigError, KeyNeeded
 from footage.files import file_digest, locked
+from footage.machines.local import environment
 from footage.trust import locks
 
 NEW_PASSPHRASE = "FOOTAGE_NEW_PASSPHRASE"
 """Variable of the environment: what `lock --change-key` changes the passphrase to."""
 SHORTEST = 8
 """Characters of a new passphrase, at least."""
-
-
-@contextlib.contextmanager
-def environment(name: str, value: str | None) -> Iterator[None]:
-    """Set a variable of the environment for a while, where a value is given; processes that begin meanwhile have it."""
-    before = os.environ.get(name)
-    if value is not None:
-        os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
 
 
 def take_key_file(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -117,7 +103,7 @@ def new_key(keyring: bool, yes: bool) -> Iterator[str]:
     elif keyring:
         yield "keyring"
     else:
-        with environment(locked.PASSPHRASE, new_passphrase()):
+        with environment({locked.PASSPHRASE: new_passphrase()}):
             yield "passphrase"
 
 
@@ -158,7 +144,7 @@ def lock(
     console = make_console(quiet)
     if not path.exists():
         raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run, a library or a file")
-    with environment(locked.KEY_FILE, None if key_file is None else str(key_file)):
+    with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
         if change_key:
             source, hidden = "keyring" if keyring else "passphrase", None
             if new_key_file is not None:
@@ -194,7 +180,7 @@ def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> 
     console = make_console(quiet)
     if not path.exists():
         raise ConfigError(f'there is no "{path}"', "give a locked folder, or a file that ends in .age")
-    with environment(locked.KEY_FILE, None if key_file is None else str(key_file)):
+    with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
         if path.is_file():
             source = "key-file" if os.environ.get(locked.KEY_FILE) else "passphrase"
             to = locks.unlock_file(path, locked.secret(source))

@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.lock import ask_passphrase, environment, take_key_file
+from footage.commands.lock import ask_passphrase, take_key_file
 from footage.commands.terminal import (
     STOPPED,
     drop_output,
@@ -31,6 +31,7 @@ from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, KeyNeeded, nearest
 from footage.files import describe_fault
 from footage.files.locked import KEY_FILE, PASSPHRASE
+from footage.machines.local import environment
 from footage.machines.remote import address_of
 from footage.models.requests import TRAINED_ON
 
@@ -253,11 +254,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for word in _places(words):
                 address_of(word)  # refuses one with a key
             words, key_file = take_key_file(words)
-            with environment(KEY_FILE, key_file):
+            with environment({KEY_FILE: key_file}):
                 try:
                     _run(list(words))
                 except KeyNeeded as error:
-                    with environment(PASSPHRASE, ask_passphrase(error)):
+                    with environment({PASSPHRASE: ask_passphrase(error)}):
                         _run(list(words))
             sys.stdout.flush()
         except FootageError as error:

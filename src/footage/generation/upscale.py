@@ -210,6 +210,43 @@ def shrunk_clip(clip: Clip, source: Size, frame: Size, fit: Fit) -> Clip:
     return replace(clip, make=make, metadata=clip.metadata | {"size": [frame.width, frame.height]})
 
 
+def enlarged_target(
+    info: ModelInfo,
+    original: Original,
+    plan: EnlargementPlan,
+    frame: Size,
+    to: Path,
+    deep: bool,
+    encoding: EncodingOptions,
+    mark: bool,
+) -> VideoTarget:
+    """Return what is written of a video that is made larger, with what its metadata say and all that it depends on."""
+    source = sorted(original.path.iterdir()) if original.path.is_dir() else [original.path]
+    stamped = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in source]
+    about: dict[str, Any] = {
+        "made_with": f"footage {__version__}",
+        "upscaler": info.name,
+        "upscaler_sha256": info.weights_sha256,
+        "source": original.path.name,
+        "size": [frame.width, frame.height],
+    }
+    made_from: dict[str, Any] = {  # all that the frames depend on
+        "source": [str(original.path.resolve()), files.json_digest(stamped)],
+        "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
+        "weights": info.weights_sha256,
+        "deinterlacing": original.deinterlacing,
+        "looks": asdict(original.looks),
+        "version": __version__,
+    }
+    message = invisible_mark.message_for(about) if mark else None
+    if message is not None:
+        about["mark"] = made_from["mark"] = invisible_mark.VERSION
+    sides = (frame.height, frame.width)
+    return VideoTarget(
+        to, sides, original.rate, original.base, original.colour, deep, encoding, about, made_from, message
+    )
+
+
 def upscale(
     sampler: Enlarges,
     info: ModelInfo,
@@ -242,34 +279,9 @@ def upscale(
         original = original.plain()
     deep = original.deep and to.suffix not in ("", ".png")
     if to.suffix.lower() == ".png" and original.frames != 1:
-        raise ConfigError(
-            f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
-        )
-    source = sorted(original.path.iterdir()) if original.path.is_dir() else [original.path]
-    stamped = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in source]
-    about: dict[str, Any] = {
-        "made_with": f"footage {__version__}",
-        "upscaler": info.name,
-        "upscaler_sha256": info.weights_sha256,
-        "source": original.path.name,
-        "size": [frame.width, frame.height],
-    }
-    made_from: dict[str, Any] = {  # all that the frames depend on
-        "source": [str(original.path.resolve()), files.json_digest(stamped)],
-        "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
-        "weights": info.weights_sha256,
-        "deinterlacing": original.deinterlacing,
-        "looks": asdict(original.looks),
-        "version": __version__,
-    }
-    message = invisible_mark.message_for(about) if mark else None
-    if message is not None:
-        about["mark"] = made_from["mark"] = invisible_mark.VERSION
-    sides = (frame.height, frame.width)
-    target = VideoTarget(
-        to, sides, original.rate, original.base, original.colour, deep, encoding, about, made_from, message
-    )
-    parts = SegmentWriter(target)
+        problem = f'"{to.name}" is a picture, and the clip has several frames'
+        raise ConfigError(problem, "give an .mp4 file, or a folder")
+    parts = SegmentWriter(enlarged_target(info, original, plan, frame, to, deep, encoding, mark))
     result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)
     work = Stretches(sampler, plan, original, deep, options or UpscaleOptions(), parts, torch.get_num_threads())
     if cluster is None:

@@ -71,6 +71,10 @@ class Albums:
             return self.get(int(album))
         raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
 
+    def named(self, name: str) -> Album:
+        """Return the album of exactly this name; it is made where there is none."""
+        return next((album for album in self.all() if album.name == name), None) or self.create(name)
+
     def create(self, name: str, notes: str = "") -> Album:
         """Make an empty album; refuse an empty name, and one that is taken. Can be undone."""
         with self._database.write() as connection:

@@ -458,8 +458,7 @@ def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:
         title = plain(name)
         if title:
             tables = Albums(storage.database)
-            album = next((album for album in tables.all() if album.name == title), None) or tables.create(title)
-            tables.put(album.id, [clip])
+            tables.put(tables.named(title).id, [clip])
     fitting = [
         Parent(p["digest"], str(p.get("name", "")), str(p.get("relation", "source")))
         for p in (parents if isinstance(parents, list) else ())

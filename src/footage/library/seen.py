@@ -72,7 +72,10 @@ class SeenVectors(Vectors):
             row["sure"] = np.rint(sure * SURE)
         return row
 
-    def _unpacked(self, row: npt.NDArray[Any]) -> Vector:
+    def get(self, number: int) -> Vector | None:
+        row: Any = super().get(number)
+        if row is None:
+            return None
         numbers = row["numbers"].astype(np.float32) * row["scale"]
         return np.concatenate([numbers, row["classes"], row["sure"] / SURE]).astype(np.float32)
 

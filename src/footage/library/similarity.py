@@ -323,10 +323,7 @@ class Vectors:
         matrix = self.matrix()
         if not 0 <= number < len(matrix) or not self._placed(matrix[number : number + 1])[0]:
             return None
-        return self._unpacked(matrix[number])
-
-    def _unpacked(self, row: npt.NDArray[Any]) -> Vector:
-        return np.array(row)
+        return np.array(matrix[number])
 
     def _placed(self, rows: npt.NDArray[Any]) -> Mask:
         """Return which rows hold a vector, (N,)."""

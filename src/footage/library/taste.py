@@ -387,10 +387,8 @@ class Taste:
 
     def _enough(self) -> int:
         """Return from how many ratings on the taste is better than chance, of subsets that double."""
-        count, places = (
-            self.said.count,
-            np.random.Generator(np.random.Philox(key=[0, 1])).permutation(len(self.features)),
-        )
+        count, rng = self.said.count, np.random.Generator(np.random.Philox(key=[0, 1]))
+        places = rng.permutation(len(self.features))
         share = LEAST * 2 / count
         while share < 1:
             chosen = np.sort(places[: round(len(places) * share)])

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from footage.errors import ClusterError, ConfigError, FootageError
 from footage.files import describe_fault
-from footage.machines.local import cores
+from footage.machines.local import cores, environment
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -237,7 +237,7 @@ class Cluster:
         failures = self.ray.exceptions
         do = self.ray.remote(perform).options(num_cpus=self.threads, num_gpus=self.gpus, max_retries=RETRIES)
         waiting, attempts, versions = deque(range(len(units))), Counter[int](), teller()()
-        in_work: dict[Any, int] = {}
+        in_work = dict[Any, int]()
         try:
             sent = self.ray.put(work)
             while waiting or in_work:
@@ -247,33 +247,28 @@ class Cluster:
                     number = waiting.popleft()
                     in_work[do.remote(sent, units[number], Needed.of(needs(units[number])), versions)] = number
                 done, _ = self.ray.wait(list(in_work), num_returns=1, timeout=REACH)
-                if not done:  # it takes its time, unless the last machine has gone: that is found out above
-                    continue
-                ref = done[0]
-                number = in_work.pop(ref)
-                try:
-                    reply: Reply[Any] = self.ray.get(ref)
-                except failures.RayTaskError:
-                    raise
-                except failures.RayError as error:
-                    attempts[number] += 1
-                    if attempts[number] < ATTEMPTS:
-                        waiting.appendleft(number)
-                    elif lost is not None:
-                        yield units[number], lost(units[number])
+                for ref in done:  # none where it takes its time; that the last machine has gone is found out above
+                    number = in_work.pop(ref)
+                    try:
+                        reply: Reply[Any] = self.ray.get(ref)
+                    except failures.RayTaskError:
+                        raise
+                    except failures.RayError as error:
+                        attempts[number] += 1
+                        if attempts[number] < ATTEMPTS:
+                            waiting.appendleft(number)
+                        elif lost is not None:
+                            yield units[number], lost(units[number])
+                        else:
+                            reason, times = str(error).partition("\n")[0], ATTEMPTS * (RETRIES + 1)
+                            problem = f"a unit of work took its worker down {times} times ({reason})"
+                            remedy = "look for a lack of memory there; the same command without --on does it here"
+                            raise ClusterError(problem, remedy) from None
                     else:
-                        reason = str(error).partition("\n")[0]
-                        raise ClusterError(
-                            f"a unit of work took its worker down {ATTEMPTS * (RETRIES + 1)} times ({reason})",
-                            "look for a lack of memory there; the same command without --on does it here",
-                        ) from None
-                    continue
-                yield units[number], reply.take()
+                        yield units[number], reply.take()
         except ConnectionError as error:
-            raise ClusterError(
-                f"the connection to {self.on} is lost ({error})",
-                "see whether it is up, and give the same command again",
-            ) from None
+            remedy = "see whether it is up, and give the same command again"
+            raise ClusterError(f"the connection to {self.on} is lost ({error})", remedy) from None
         finally:
             for ref in in_work:
                 with contextlib.suppress(Exception):
@@ -329,36 +324,31 @@ def connect(
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": process_token(),
         }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ |= settings
     folder: str | None = None
-    try:
+    with environment(settings):
         try:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise ClusterError(f"Ray is not installed ({error})", EXTRA) from None
-        if not ray.is_initialized():
-            if place is None:
-                folder = tempfile.mkdtemp(prefix="ray-")
-                processors = (workers or max(1, cores() // threads)) * threads
-                how = {"num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
-                with _alone():
-                    _begin(ray, on, address="local", _node_ip_address="127.0.0.1", **how)
-            else:
-                folder = ""
-                refuse_unreachable(on, place[1].strip("[]"), int(place[2]))
-                _begin(ray, on, address=on)
-        cluster = Cluster(ray, on, workers, threads, int(device != "cpu"))
-        cluster.check()
-        yield cluster
-    finally:
-        if folder is not None:
-            ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        try:
+            if not ray.is_initialized():
+                if place is None:
+                    folder = tempfile.mkdtemp(prefix="ray-")
+                    processors = (workers or max(1, cores() // threads)) * threads
+                    how = {"num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
+                    with _alone():
+                        _begin(ray, on, address="local", _node_ip_address="127.0.0.1", **how)
+                else:
+                    folder = ""
+                    refuse_unreachable(on, place[1].strip("[]"), int(place[2]))
+                    _begin(ray, on, address=on)
+            cluster = Cluster(ray, on, workers, threads, int(device != "cpu"))
+            cluster.check()
+            yield cluster
+        finally:
+            if folder is not None:
+                ray.shutdown()
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,20 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 """Where NVIDIA's driver for Linux has a folder for each GPU."""
 NO_LIMIT = 2**60
 """Bytes from which on a limit means none, in version 1."""
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables of the environment, where there is a value, for processes too that begin within the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= {name: value for name, value in variables.items() if value is not None}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def processors() -> list[int]:

@@ -495,6 +495,41 @@ class HeldFiles:
             return held.path
 
 
+def mirrored(address: str, home: Path, leave_out: str | None, heads: Mapping[str, int]) -> Path:
+    """Lay out in a new folder `home` what is at an address, without content but for `heads`; return its place there.
+
+    Raises:
+        RemoteError: there is nothing at the address.
+    """
+    folder, listed = RemoteFolder(address), RemoteFolder(address).files()
+    if not listed:
+        raise RemoteError(f'"{address}" does not exist, or holds nothing', "check the address of the videos")
+    if "" in listed:
+        folder, listed = folder.parent, {address.rpartition("/")[2]: listed[""]}
+    parts = folder.address.partition("://")[2].split("/")
+    mirror = home.joinpath(*(part for part in parts if part not in ("", "..")))
+    given = mirror / next(iter(listed)) if folder.address != address else mirror
+    headed: list[str] = []
+    for name, about in listed.items():
+        if leave_out is not None and f"{folder.where(name)}/".startswith(f"{leave_out}/"):
+            continue
+        path = mirror / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as handle:
+            handle.truncate(about.size)
+        os.utime(path, ns=(about.changed, about.changed))
+        if about.size and PurePosixPath(name).suffix[1:].lower() in heads:
+            headed.append(name)
+    mirror.mkdir(parents=True, exist_ok=True)
+    files.write_json(home / MIRROR, {"address": folder.address, "folder": str(mirror.relative_to(home))})
+    lengths = [min(heads[PurePosixPath(name).suffix[1:].lower()], listed[name].size) for name in headed]
+    for name, content in zip(headed, folder.heads(headed, lengths) if headed else (), strict=True):
+        with open(mirror / name, "rb+") as handle:
+            handle.write(content)
+        os.utime(mirror / name, ns=(listed[name].changed, listed[name].changed))
+    return given
+
+
 @contextlib.contextmanager
 def sources_here(
     inputs: Sequence[Path | str], leave_out: Path | str, heads: Mapping[str, int]
@@ -528,37 +563,8 @@ def sources_here(
             files.lock(stack.enter_context(open(f"{scratch}/lock", "wb")))
         places: list[Path | str] = []
         for number, (place, address) in enumerate(zip(inputs, addresses, strict=True)):
-            if address is None:
-                places.append(place)
-                continue
-            folder, listed = RemoteFolder(address), RemoteFolder(address).files()
-            if not listed:
-                raise RemoteError(f'"{address}" does not exist, or holds nothing', "check the address of the videos")
-            if "" in listed:
-                folder, listed = folder.parent, {address.rpartition("/")[2]: listed[""]}
             home = Path(scratch) / str(number)
-            parts = folder.address.partition("://")[2].split("/")
-            mirror = home.joinpath(*(part for part in parts if part not in ("", "..")))
-            given = mirror / next(iter(listed)) if folder.address != address else mirror
-            places.append(given)
-            headed: list[str] = []
-            for name, about in listed.items():
-                if out is not None and f"{folder.where(name)}/".startswith(f"{out}/"):
-                    continue
-                path = mirror / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with open(path, "wb") as handle:
-                    handle.truncate(about.size)
-                os.utime(path, ns=(about.changed, about.changed))
-                if about.size and PurePosixPath(name).suffix[1:].lower() in heads:
-                    headed.append(name)
-            mirror.mkdir(parents=True, exist_ok=True)
-            files.write_json(home / MIRROR, {"address": folder.address, "folder": str(mirror.relative_to(home))})
-            lengths = [min(heads[PurePosixPath(name).suffix[1:].lower()], listed[name].size) for name in headed]
-            for name, content in zip(headed, folder.heads(headed, lengths) if headed else (), strict=True):
-                with open(mirror / name, "rb+") as handle:
-                    handle.write(content)
-                os.utime(mirror / name, ns=(listed[name].changed, listed[name].changed))
+            places.append(place if address is None else mirrored(address, home, out, heads))
         yield places
 
 

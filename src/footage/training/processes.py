@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import psutil
 import torch
@@ -36,6 +36,9 @@ from footage.config import LaunchConfig
 from footage.errors import TrainingError
 from footage.machines.local import cores
 from footage.models.checkpoint import read_state
+
+if TYPE_CHECKING:
+    from torch.distributed.launcher.api import LaunchConfig as EngineConfig
 
 BEAT = 1.0
 """Seconds between two signs of life of a rank."""
@@ -55,24 +58,10 @@ SILENT = 8.0
 """Seconds without a sign of life after which a rank is gone where GPUs are: their messages wait for ever."""
 
 
-def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
-    """Start `footage` with these arguments in every process of this machine, and wait for them.
-
-    Returns:
-        Whether they were stopped by the user.
-
-    Raises:
-        TrainingError: a process has failed; which one, and on which machine. Or the machines have not met, and why.
-    """
-    assert how.devices != "auto", "the number is chosen before"
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousError
+def engine_config(how: LaunchConfig) -> EngineConfig:
+    """Return what torchrun's engine is told: how many processes, where they meet, and how they are ended."""
     from torch.distributed.launcher.api import LaunchConfig as EngineConfig
-    from torch.distributed.launcher.api import elastic_launch
 
-    os.environ[PARENT] = str(os.getpid())
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // how.devices))
     knobs: dict[str, Any] = dict(
         min_nodes=how.nodes,
         max_nodes=how.nodes,
@@ -87,7 +76,27 @@ def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
         signals_to_handle="SIGTERM,SIGHUP,SIGQUIT",
     )
     known = {knob.name for knob in fields(EngineConfig)}  # the last two are of newer versions of torch
-    config = EngineConfig(**{name: value for name, value in knobs.items() if name in known})
+    return EngineConfig(**{name: value for name, value in knobs.items() if name in known})
+
+
+def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
+    """Start `footage` with these arguments in every process of this machine, and wait for them.
+
+    Returns:
+        Whether they were stopped by the user.
+
+    Raises:
+        TrainingError: a process has failed; which one, and on which machine. Or the machines have not met, and why.
+    """
+    assert how.devices != "auto", "the number is chosen before"
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousError
+    from torch.distributed.launcher.api import elastic_launch
+
+    os.environ[PARENT] = str(os.getpid())
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // how.devices))
+    config = engine_config(how)
     stopped = False
 
     def stop(number: int, frame: object) -> None:
@@ -155,38 +164,37 @@ class Processes:
 
     @classmethod
     def join(cls, strategy: Literal["ddp", "fsdp"] = "ddp") -> Processes:
-        """Return this process's place among those that torchrun has started; a single one where it has not."""
+        """Return this process's place among those that torchrun has started; a single one where it has not.
+
+        It meets the others and begins to show signs of life; it ends with the command that has started it.
+        """
         if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
             return cls()
         rank, world, local_world = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         mine = cls(rank, world, local_world, strategy == "fsdp")
-        mine._meet()
-        return mine
-
-    def _meet(self) -> None:
-        """Find the others, and begin to show signs of life; end with the command that has started this process."""
         parent = int(os.environ.get(PARENT, os.getppid()))
-        threading.Thread(target=self._end_with, args=(parent,), name="parent", daemon=True).start()
+        threading.Thread(target=mine._end_with, args=(parent,), name="parent", daemon=True).start()
         agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE", "False") == "True"
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, self.world, is_master=self.leads and not agents, timeout=PATIENCE)
+        store = TCPStore(address, port, mine.world, is_master=mine.leads and not agents, timeout=PATIENCE)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = PrefixStore(f"footage/{attempt}", store)
-        self._beat(0)
-        lives = self.lives()
-        self.hosts = {rank: life["host"] for rank, life in lives.items()}
+        mine._store = PrefixStore(f"footage/{attempt}", store)
+        mine._beat(0)
+        lives = mine.lives()
+        mine.hosts = {rank: life["host"] for rank, life in lives.items()}
         versions = {rank: life.get("versions", "other versions") for rank, life in lives.items()}
-        others = [f"{self.name(rank)} has {has}" for rank, has in versions.items() if has != versions[0]]
+        others = [f"{mine.name(rank)} has {has}" for rank, has in versions.items() if has != versions[0]]
         if others:
-            problem = f"{self.name(0)} has {versions[0]}, {', '.join(others)}"
-            self.refuse(problem, "install the same versions of footage and torch on every machine")
-        self._signs.start()
+            problem = f"{mine.name(0)} has {versions[0]}, {', '.join(others)}"
+            mine.refuse(problem, "install the same versions of footage and torch on every machine")
+        mine._signs.start()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
-            backend, store=PrefixStore("group", self._store), rank=self.rank, world_size=self.world,
+            backend, store=PrefixStore("group", mine._store), rank=mine.rank, world_size=mine.world,
             timeout=PATIENCE,
         )  # fmt: skip
-        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        mine._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        return mine
 
     def _beat(self, number: int) -> None:
         life = {"beat": number, "step": self.step, "host": socket.gethostname(), "process": os.getpid()}

@@ -250,8 +250,6 @@ def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int],
         problem = f'"{library.folder}" is locked, and clips of an album are written outside of it first'
         raise ConfigError(problem, "name another library, or none")
     parts = [part for part in film.parts if isinstance(part, Cut)]
-    known = {item.name: item for item in library.albums.all()}
-    made = known.get(album) or library.albums.create(album)
     clips, digests = [], {path: files.file_digest(path) for path in {part.path for part in parts}}
     with tempfile.TemporaryDirectory(prefix="footage-") as folder:
         for number, (part, length) in enumerate(zip(parts, film.lengths, strict=True), 1):
@@ -263,5 +261,5 @@ def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int],
             parents = (Parent(digests[part.path], part.path.name, "part"),)
             clips.append(library.add(path, ClipDetails(title=path.stem, source=str(part.path), parents=parents)).id)
             watch(number)
-    library.albums.put(made.id, clips)
+    library.albums.put(library.albums.named(album).id, clips)
     return clips
