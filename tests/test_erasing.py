@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,10 @@ from footage.data.audit import Audit
 from footage.data.ingest.pipeline import ingest
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError, FootageError, LibraryError
+from footage.library import maintenance
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
+from footage.library.provenance import ModelCard
 from footage.library.query import ClipQuery
 from tests.clips import add_sound, moving, write
 from tests.libraries import save_clip
@@ -146,3 +152,81 @@ def test_nothing_is_erased_where_a_later_place_refuses(tmp_path: Path) -> None:
     with pytest.raises(FootageError):
         erase(f"videos/{SECRET}.mp4", places=(data,), models=(tmp_path / "models",), yes=True, quiet=True)
     assert (data / "clips.jsonl").read_bytes() == before
+
+
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+STOPS = {
+    "before anything": ("footage.data.ingest.erasure.shards.pack", 0),
+    "state written": ("footage.data.ingest.erasure.save_tables", 0),
+    "tables written": ("footage.data.ingest.erasure.sweep", 0),
+    "between the halves": ("footage.library.library.Library.erase", 0),
+    "clips chosen": ("footage.library.maintenance.purge", 0),
+    "two clips removed": ("footage.library.storage.FileStore.remove", 2),
+    "clips removed": ("footage.library.storage.Database.maintain", 0),
+}
+"""Where an erasure is stopped: before something is done, for the first time or after so many."""
+
+
+@pytest.mark.parametrize("where", STOPS)
+def test_stopped_anywhere_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    data, source, folder = data_set(tmp_path), tmp_path / "videos" / f"{SECRET}.mp4", tmp_path / "library"
+    info = Dataset(data).info
+    with Library(folder) as library:
+        mine = library.add(source, ClipDetails(notes=CAPTION))
+        parent = Parent(digest=mine.digest, name="clip")
+        made = library.add(save_clip(tmp_path / "made.mp4", 4, seed=4), ClipDetails(notes=CAPTION, parents=(parent,)))
+        child = Parent(digest=made.digest, name="made")
+        library.add(save_clip(tmp_path / "again.mp4", 5, seed=5), ClipDetails(notes=CAPTION, parents=(child,)))
+        library.add(save_clip(tmp_path / "other.mp4", 6, seed=6), ClipDetails(title="other"))
+        card = ModelCard("ab" * 32, "tiny", dataset=info.name, dataset_digest=info.content_hash)
+        library.register(card)
+    source.unlink()  # its content is known by the data set alone
+    name, before = STOPS[where]
+    monkeypatch.setattr(maintenance, "BATCH", 1)
+    module, _, attribute = name.rpartition(".")
+    place = pkgutil.resolve_name(module)
+    usual, times = getattr(place, attribute), itertools.count()
+
+    def stopped(*given: object, **named: object) -> None:
+        if next(times) == before:
+            raise Killed
+        usual(*given, **named)
+
+    monkeypatch.setattr(place, attribute, stopped)
+    asked = {"places": (data, folder), "yes": True, "quiet": True}
+    with pytest.raises(Killed):
+        erase(f"videos/{SECRET}.mp4", **asked)  # type: ignore[arg-type]
+    monkeypatch.undo()
+    done = erase(f"videos/{SECRET}.mp4", **asked)  # type: ignore[arg-type]
+    assert len(done.models) == 1 and "has seen it" in done.models[0]
+    assert told(data, [CAPTION.encode(), SECRET.encode()]) == []
+    assert told(folder, [CAPTION.encode(), SECRET.encode()]) == []
+    assert len(Dataset(data).rows) == 2 and len(list(data.glob("shard-*.npy"))) > 0
+    with Library(folder, create=False) as library:
+        assert [entry.title for entry in library.query(ClipQuery()).entries] == ["other"]
+        assert library.verify().sound
+    with pytest.raises(DatasetError, match="no source"):  # it is forgotten that it was erased, too
+        erase(f"videos/{SECRET}.mp4", places=(data,), yes=True, quiet=True)
+
+
+def test_a_process_that_is_killed_between_the_halves_loses_nothing(tmp_path: Path) -> None:
+    data, source, folder = data_set(tmp_path), tmp_path / "videos" / f"{SECRET}.mp4", tmp_path / "library"
+    with Library(folder) as library:
+        library.add(source, ClipDetails(title=SECRET))
+    source.unlink()
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom footage.commands.lock import erase\n"
+        "from footage.library.library import Library\n"
+        "Library.erase = lambda *given: os.kill(os.getpid(), 9)\n"
+        "erase(sys.argv[1], places=(Path(sys.argv[2]), Path(sys.argv[3])), yes=True, quiet=True)\n"
+    )
+    asked = f"videos/{SECRET}.mp4"
+    ended = subprocess.run([sys.executable, "-c", script, asked, str(data), str(folder)], check=False)
+    assert ended.returncode == -9 and len(Dataset(data).rows) == 2
+    with Library(folder, create=False) as library:
+        assert library.count() == 1
+    assert erase(asked, places=(data, folder), yes=True, quiet=True).clips == 1
+    assert told(folder, [SECRET.encode()]) == [] == told(data, [SECRET.encode()])

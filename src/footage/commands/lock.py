@@ -214,7 +214,7 @@ def erase(
 
     Its clips, sound, labels, captions, previews and words go, and in a library what was made from it. Shards and
     database are written anew, so that its bytes are gone from them; blocks of the disk that are free now may still hold
-    them. The source itself, copies, and what models know of it stay: those are named.
+    them. Stopped, the same command goes on. The source itself, copies, and what models know stay: those are named.
 
     Args:
         source: its name in the data set, such as videos/walk.mp4, the path of its file, or a folder of sources.
@@ -222,45 +222,52 @@ def erase(
         models: folders of models and runs that may have been trained from the data sets.
         yes: agree that it cannot be undone.
     """
-    from footage.data.ingest.erasure import erase_source, knows
+    from footage.data.ingest.erasure import Erasure, erase_sources, load_ingested, named
     from footage.library.library import Library
     from footage.models.card import read_info
 
     if not yes:
         raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
-    console, clips, digests, paths, hashes = make_console(quiet), 0, set[str](), set[str](), dict[str, str]()
+    console, clips, erasure = make_console(quiet), 0, Erasure(source)
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
     # All that could stop it is looked at before anything is erased.
-    knowing = [place for place in places if place not in libraries and knows(place, source)]
+    for place in places:
+        erasure.read(place)
+        if place not in libraries:
+            erasure.foresee(place)
+    if not libraries and not erasure.sources:
+        named(places[0], source, load_ingested(places[0]).sources)  # says that there is no such source
     found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
     cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
     for folder in libraries:
         Library(folder, create=False).close()
+        erasure.sources[folder] = []
     if Path(source).is_file():
-        digests.add(file_digest(Path(source)))
-        paths.add(str(Path(source).absolute()))
-    for place in knowing or (() if libraries else places):  # where none knows it, the first one says so
-        erased = erase_source(place, source)
-        digests, paths = digests | set(erased.contents), paths | set(erased.paths)
-        hashes[erased.content_hash] = erased.name
-        clips += erased.clips
-        console.print(f"erased   {erased.clips:,} clips of {len(erased.sources):,} sources from {place}")
+        erasure.digests.add(file_digest(Path(source)))
+        erasure.paths.add(str(Path(source).absolute()))
+    erasure.begin()
+    for place, names in erasure.sources.items():
+        if place not in libraries:
+            count = erase_sources(place, names)
+            clips += count
+            console.print(f"erased   {count:,} clips of {len(names):,} sources from {place}")
     taught = list[tuple[str, str | None, str | None]]()
     for folder in libraries:
         with Library(folder, create=False) as library:
             taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
             # By content, and by whole paths; the end of a path alone may be that of another file.
-            count = library.erase(digests, paths if digests else {source})
+            count = library.erase(erasure.digests, erasure.paths if erasure.digests else {source})
         clips += count
         console.print(f"erased   {count:,} clips from {folder}")
     other = "may have seen it: it learned from another state of"
     seen = [
-        f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
+        f"{name} has seen it" if digest in erasure.hashes else f"{name} {other} {dataset}"
         for name, dataset, digest in (*taught, *cards)
-        if digest in hashes or dataset in hashes.values()
+        if digest in erasure.hashes or dataset in erasure.hashes.values()
     ]
     print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in dict.fromkeys(seen)))
     if not seen:
         where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"
         console.print(f"models   none {where}")
+    erasure.end()
     return Erased(clips, tuple(dict.fromkeys(seen)))

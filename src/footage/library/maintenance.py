@@ -25,6 +25,8 @@ from footage.library.taste import TasteLearner
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.media.thumbnails import read_thumbnails
 
+ERASED = 1.0
+"""When clips that are being erased went into the bin, as it were: where that was stopped, the next erasure ends it."""
 BATCH = 200
 """Clips that are looked at, or removed, at once."""
 ASIDE = "aside"
@@ -238,7 +240,8 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
     """
     found = """
         WITH RECURSIVE gone(id, digest) AS (
-            SELECT c.id, c.digest FROM clips c WHERE c.digest IN (SELECT value FROM json_each(:digests))
+            SELECT c.id, c.digest FROM clips c WHERE c.deleted = :marked
+                OR c.digest IN (SELECT value FROM json_each(:digests))
                 OR EXISTS (SELECT 1 FROM json_each(:ends) WHERE substr('/' || c.source, -length(value)) = value)
                 OR c.id IN (SELECT p.clip FROM parents p WHERE p.digest IN (SELECT value FROM json_each(:digests))
                     OR EXISTS (SELECT 1 FROM json_each(:ends) WHERE substr('/' || p.name, -length(value)) = value))
@@ -248,11 +251,11 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
         SELECT id FROM gone
     """
     ends = [name.lstrip("/") for name in names]
-    values = {"digests": json.dumps(list(digests)), "ends": json.dumps([f"/{end}" for end in ends])}
+    values: dict[str, Any] = {"digests": json.dumps(list(digests)), "ends": json.dumps([f"/{end}" for end in ends])}
     with storage.database.write() as connection:
-        ids = [int(row["id"]) for row in connection.execute(found, values)]
+        ids = [int(row["id"]) for row in connection.execute(found, values | {"marked": ERASED})]
         for number in ids:
-            connection.execute("UPDATE clips SET deleted = 1.0 WHERE id = ? AND deleted IS NULL", (number,))
+            connection.execute("UPDATE clips SET deleted = ? WHERE id = ?", (ERASED, number))
     purge(storage, ids)
     with storage.database.write() as connection:
         for name in (f"{sign}{end}" for end in ends for sign in ("/", '"')):  # 1.mp4 is not the end of 11.mp4

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from footage import files
 from footage.data.ingest import shards
 from footage.data.ingest.pipeline import INNER, alone, find_source, ingested_from, sweep
-from footage.data.ingest.shards import DecodeOptions, Wanted
+from footage.data.ingest.shards import DecodeOptions, IngestState, Wanted
 from footage.data.store import Dataset, content_hash, save_tables
 from footage.errors import DatasetError, nearest
 
@@ -19,20 +19,90 @@ PAGES = ("audit.html", "audit.json")
 ERASED = "shows the same as a source that was erased"
 
 
-@dataclass(frozen=True)
-class Erasure:
-    """What was taken out of a dataset."""
+FORMAT, VERSION = "footage erasure", 1
+"""Of the journal."""
 
-    name: str
-    """Of the dataset."""
-    clips: int
-    sources: tuple[str, ...]
-    contents: tuple[str, ...]
-    """SHA-256 of the sources' files."""
-    paths: tuple[str, ...]
+
+@dataclass
+class Erasure:
+    """What is to be erased, as far as it was known before anything was.
+
+    It stands as a journal in each place until all is done, so that the same command goes on where one was killed: what
+    is erased from a dataset is what it takes to find its copies in libraries.
+    """
+
+    source: str
+    """As it was asked for."""
+    digests: set[str] = field(default_factory=set)
+    """SHA-256 of the files."""
+    paths: set[str] = field(default_factory=set)
     """Where those files are, or were, as far as they are found."""
-    content_hash: str
-    """Of the dataset as it was before: what models were trained on."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Names of datasets by the hash of their content before: what models were trained on."""
+    sources: dict[Path, list[str]] = field(default_factory=dict)
+    """Places, and which sources are erased from each; none for a library."""
+
+    def journal(self, place: Path) -> Path:
+        return place / f"erasing-{files.json_digest(self.source)[:16]}.json"
+
+    def read(self, place: Path) -> None:
+        """Take up what was begun in a place and not ended.
+
+        Raises:
+            DatasetError: a newer version wrote it.
+        """
+        path = self.journal(place)
+        if path.is_file():
+            begun = json.loads(files.read_bytes(path))
+            files.refuse_newer(begun["version"], VERSION, f'"{path}"', DatasetError)
+            self.digests |= set(begun["digests"])
+            self.paths |= set(begun["paths"])
+            self.hashes |= begun["hashes"]
+            self.sources[place] = begun["sources"]
+
+    def foresee(self, folder: Path) -> None:
+        """Take up what a dataset has of the source; look at all that could stop its erasure. Nothing is changed.
+
+        Raises:
+            DatasetError: all its clips are of the source, or it was not made by an ingest.
+        """
+        dataset, state = Dataset(folder), load_ingested(folder)
+        rows = [*(row.source for row in dataset.sources), *(row.source for row in dataset.rejections)]
+        try:
+            names = named(folder, self.source, [*state.sources, *rows])
+        except DatasetError:
+            return
+        self.sources[folder] = sorted({*names, *self.sources.get(folder, ())})
+        if all(row.source in self.sources[folder] for row in dataset.rows):
+            raise DatasetError(f'all clips of "{folder}" are of "{self.source}"', "remove the whole folder")
+        self.digests |= {state.sources[name].record.content for name in names if name in state.sources}
+        places = (find_source(folder, name) for name in names)
+        self.paths |= {str(place.absolute()) for place in places if place is not None}
+        self.hashes[dataset.info.content_hash] = dataset.info.name
+
+    def begin(self) -> None:
+        """Write the journals."""
+        about = {"format": FORMAT, "version": VERSION, "source": self.source, "hashes": self.hashes}
+        about |= {"digests": sorted(self.digests), "paths": sorted(self.paths)}
+        for place, sources in self.sources.items():
+            files.write_json(self.journal(place), about | {"sources": sources})
+
+    def end(self) -> None:
+        """Remove the journals: all is done."""
+        for place in self.sources:
+            self.journal(place).unlink(missing_ok=True)
+
+
+def load_ingested(folder: Path) -> IngestState:
+    """Return what an ingest remembers of its sources.
+
+    Raises:
+        DatasetError: the dataset was not made by one.
+    """
+    state = shards.load_state(folder / INNER / "state.npz")
+    if state is None:
+        raise DatasetError(f'"{folder}" does not say how it was ingested', "ingest again, without the source")
+    return state
 
 
 def named(folder: Path, source: str, known: Iterable[str]) -> list[str]:
@@ -52,45 +122,21 @@ def named(folder: Path, source: str, known: Iterable[str]) -> list[str]:
     return found
 
 
-def knows(folder: Path, source: str) -> bool:
-    """Tell whether a dataset has a source, and look at all that could stop its erasure; nothing is changed.
+def erase_sources(folder: Path, sources: Iterable[str]) -> int:
+    """Take sources out of a dataset; return how many clips. The same call again goes on where it was stopped.
+
+    The shards that held the clips are written anew without them. A later ingest brings a source back as long as its
+    file is among what is ingested.
 
     Raises:
-        DatasetError: all its clips are of the source, or it was not made by an ingest.
-    """
-    dataset, state = Dataset(folder), shards.load_state(folder / INNER / "state.npz")
-    if state is None:
-        raise DatasetError(f'"{folder}" does not say how it was ingested', "ingest again, without the source")
-    rows = [*(row.source for row in dataset.sources), *(row.source for row in dataset.rejections)]
-    try:
-        names = set(named(folder, source, [*state.sources, *rows]))
-    except DatasetError:
-        return False
-    if all(row.source in names for row in dataset.rows):
-        raise DatasetError(f'all clips of "{folder}" are of "{source}"', "remove the whole folder")
-    return True
-
-
-def erase_source(folder: Path, source: str) -> Erasure:
-    """Take a source, or all of a folder of sources, out of a dataset; the same call again goes on where it was stopped.
-
-    The shards that held its clips are written anew without them. A later ingest brings it back as long as its file is
-    among what is ingested.
-
-    Raises:
-        DatasetError: there is no such source, no other would be left, or the dataset was not made by an ingest.
+        DatasetError: no other clip would be left, or the dataset was not made by an ingest.
     """
     with alone(folder):
-        dataset, state = Dataset(folder), shards.load_state(folder / INNER / "state.npz")
-        if state is None:
-            raise DatasetError(f'"{folder}" does not say how it was ingested', "ingest again, without the source")
+        dataset, state, names = Dataset(folder), load_ingested(folder), set(sources)
         listed, rejections = dataset.sources, dataset.rejections
-        known_names = [*state.sources, *(row.source for row in listed), *(row.source for row in rejections)]
-        names = set(named(folder, source, known_names))
-        contents = tuple(state.sources[name].record.content for name in sorted(names & set(state.sources)))
         kept = [row for row in dataset.rows if row.source not in names]
         if not kept:
-            raise DatasetError(f'all clips of "{folder}" are of "{source}"', "remove the whole folder")
+            raise DatasetError(f'all clips of "{folder}" would be erased', "remove the whole folder")
         states = {name: one for name, one in state.sources.items() if name not in names}
         places = {
             (name, round(clip.start, 4), clip.digest): (name, number)
@@ -128,6 +174,4 @@ def erase_source(folder: Path, source: str) -> Erasure:
         gone = {str(found) for name in names if (found := find_source(folder, name)) is not None}
         remembered["inputs"] = [given for given in ingested_from(folder) or () if given not in gone]
         files.write_json(path, remembered)
-        sources = tuple(sorted(names))
-        paths = tuple(sorted(str(Path(path).absolute()) for path in gone))
-        return Erasure(before.name, len(dataset.rows) - len(rows), sources, contents, paths, before.content_hash)
+        return len(dataset.rows) - len(rows)
