@@ -148,7 +148,7 @@ def test_its_key_changes_and_no_file_does(tmp_path: Path, monkeypatch: pytest.Mo
     assert content(folder) == before
     with pytest.raises(LockError, match="another one"):
         Library(folder)
-    with environment(locked.PASSPHRASE, "a new passphrase"), Library(folder) as library:
+    with environment({locked.PASSPHRASE: "a new passphrase"}), Library(folder) as library:
         assert library.get(1).title == TITLE
     (folder / "lock.json").unlink()
     with pytest.raises(LibraryError):
