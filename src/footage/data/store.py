@@ -37,7 +37,7 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
-from footage.errors import DatasetError, LockError
+from footage.errors import ConfigError, DatasetError, LockError
 from footage.files import locked
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
@@ -73,7 +73,7 @@ SUMS_SCHEMA = 1
 TABLES = ("clips.jsonl", "rejected.jsonl", "sources.jsonl")
 SHARD_NAME = re.compile(r"shard-\d+(\.[a-z]+){1,2}")
 """A shard, or a file beside it."""
-RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
+RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo", VolumeScale)
 
 
 @dataclass(frozen=True)
@@ -216,18 +216,6 @@ KINDS_OF_VALUES: dict[str, Callable[[Any], bool]] = {
 """Whether a value of JSON is what a field may hold, by the field's type."""
 
 
-def _scale_from_json(value: dict[str, Any], where: str) -> VolumeScale:
-    """Build what levels of volumes mean from JSON, refusing what none means."""
-    numbers = [value.get("slope"), value.get("intercept"), *(value.get("spacing") or ())]
-    texts = [value.get("unit"), value.get("orientation")]
-    names = {f.name for f in fields(VolumeScale)}
-    if set(value) != names or len(numbers) != 5 or not all(map(_is_number, numbers)) or not all(map(_is_text, texts)):
-        raise DatasetError(f"{where} has {value!r:.80} for volume", "make the dataset again")
-    if min(numbers[0], *numbers[2:]) <= 0:
-        raise DatasetError(f"{where} has the slope or spacing {value!r:.80}", "make the dataset again")
-    return VolumeScale(**{**value, "spacing": tuple(value["spacing"])})
-
-
 def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
     """Build a row from JSON, refusing unknown and missing keys, and values that the table cannot hold."""
     types = {f.name: str(f.type) for f in fields(kind)}
@@ -239,11 +227,11 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
         if not (given is None and name != types[key]) and not KINDS_OF_VALUES[name](given):
             raise DatasetError(f"{where} has {given!r:.80} for {key}", "make the dataset again")
         known[key] = tuple(given) if name.startswith("tuple") else given
+    if isinstance(known.get("volume"), dict):
+        known["volume"] = _from_json(VolumeScale, known["volume"], f"volume of {where}")
     try:
-        if isinstance(known.get("volume"), dict):
-            known["volume"] = _scale_from_json(known["volume"], where)
         return kind(**known)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
 
 

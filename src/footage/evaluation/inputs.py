@@ -321,6 +321,16 @@ class EvaluationPlan:
             return None
         return model.sampler, source, self.real.spans
 
+    def captioned(self, seed: int) -> tuple[TrainedModel, RealClips] | None:
+        """Return the model that reads captions, where it is one, and windows of held-out clips that have any."""
+        model, source, stride = self.made.opened.model, self.real.source, self.real.stride
+        if model is None or not model.info.reads_text or source is None:
+            return None
+        reach = (self.shape.frames - 1) * stride + 1
+        spans = [span for span in source.spans("heldout") if span.frames >= reach and span.captions]
+        windows = draw_windows(spans, self.protocol, self.protocol.clips, seed, stride)
+        return (model, RealClips(source, windows, self.shape, stride=stride)) if windows else None
+
     def _clips(self, side: InputClips, seed: int, repeat: int, count: int) -> ClipSet:
         if side.opened.model is not None:
             first = seed + repeat * count

@@ -24,7 +24,6 @@ from footage.evaluation.clip_sets import (
     GeneratedClips,
     LongVideos,
     RealClips,
-    draw_windows,
     successive_windows,
 )
 from footage.evaluation.feature_cache import (
@@ -205,9 +204,9 @@ class Evaluator:
                 curves += self._windows(inputs)
             if self.wants("memorisation"):
                 memorisation = self.memorisation(inputs, to)
-        if "text" in self.asked and (trial := self._text_trial()):
+        if "text" in self.asked and (captioned := plan.captioned(options.seed)):
             since = time.perf_counter()
-            figures += trial.figures()
+            figures += TextTrial(*captioned, options.seed, self.cache.folder, self.say).figures()
             self.seconds.add("metric text", since)
         measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
@@ -231,19 +230,6 @@ class Evaluator:
             device=f"{options.device}, {torch.get_num_threads()} threads",
             made_by=f"footage {__version__}, PyTorch {torch.__version__}",
         )
-
-    def _text_trial(self) -> TextTrial | None:
-        """Return what captions are tried by; None where the model reads none, or no held-out clip has any."""
-        model, source, seed = self.plan.made.opened.model, self.plan.real.source, self.options.seed
-        if model is None or not model.info.reads_text or source is None:
-            return None
-        reach = (self.plan.shape.frames - 1) * self.plan.real.stride + 1
-        spans = [span for span in source.spans("heldout") if span.frames >= reach and span.captions]
-        windows = draw_windows(spans, self.plan.protocol, self.plan.protocol.clips, seed, self.plan.real.stride)
-        if not windows:
-            return None
-        real = RealClips(source, windows, self.plan.shape, stride=self.plan.real.stride)
-        return TextTrial(source, real, model, seed, self.cache.folder, self.say)
 
     def figure_inputs(self, repeat: int = 0, known: FigureInputs | None = None) -> FigureInputs:
         """Return the features of both sides, and in the first repeat those of the floor; each has clips of its own.

@@ -113,14 +113,17 @@ class SeenClips:
 class TextTrial:
     """What is tried: held-out clips with captions, and what makes clips of the same captions."""
 
-    source: ClipSource
+    model: TrainedModel
     real: RealClips
     """Windows of held-out clips."""
-    model: TrainedModel
     seed: int
     cache: Path
     """Folder in which trained networks are kept."""
     say: Say
+
+    @property
+    def source(self) -> ClipSource:
+        return self.real.source
 
     @property
     def judge_seed(self) -> int:

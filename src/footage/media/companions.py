@@ -6,8 +6,7 @@ in as many channels. What it cannot hold is named.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,26 +219,13 @@ class Companions:
 
     def packets(self) -> Iterator[tuple[float, list[Packet[Any]]]]:
         """Yield packets that are ready to be written, with their times in seconds, as they come in the file."""
-        import av
-
-        clock = JumpingClock(self.source, self.pictures) if clock_of(self.source).jumps else None
         last: dict[int, int] = {}
-        wanted = [*self._streams, *([] if clock is None else [self.pictures.index])]
-        read: Any = self.source.demux(*(self.source.streams[index] for index in wanted))
-        while self._streams:
-            try:
-                packet = next(read, None)
-            except (av.error.FFmpegError, ValueError, OSError):
-                return  # what is left cannot be read
-            if packet is None:
-                return
-            start = self.start if clock is None else self.start - clock.correction(packet)
-            if packet.stream.index not in self._streams:
-                continue
-            out = self._streams[packet.stream.index]
+        streams = [self.source.streams[index] for index in self._streams]
+        clock = JumpingClock(self.source, self.pictures) if clock_of(self.source).jumps else None
+        for packet, correction in corrected_packets(self.source, streams, clock) if streams else ():
+            start, out = self.start - correction, self._streams[packet.stream.index]
             if out.codec_context is not None and out.codec_context.is_encoder:
-                encode = _encoded_text if out.type == "subtitle" else _encoded_sound
-                ready = encode(packet, out, start)
+                ready = _encoded(packet, out, start)
             elif _is_cover(packet.stream) and packet.size:
                 packet.pts = packet.dts = 0
                 packet.stream = out
@@ -302,30 +288,50 @@ class JumpingClock:
         return min(self.corrections[-2:], key=lambda correction: abs(time + correction - now))
 
 
-def _encoded_text(packet: Any, out: Any, start: Fraction) -> list[Any]:
-    """Encode a subtitle in another form; nothing where it is damaged, or ends before the video begins."""
+def corrected_packets(
+    container: InputContainer, streams: Sequence[Any], clock: JumpingClock | None
+) -> Iterator[tuple[Any, Fraction]]:
+    """Yield the packets of some streams as they come, as far as they can be read, with seconds to add to their times.
+
+    Args:
+        container: the file.
+        streams: of it, at least one.
+        clock: the jumps of its times; None where there are none.
+    """
     import av
 
-    if packet.pts is None or not packet.size:
-        return []
-    with contextlib.suppress(av.error.FFmpegError, ValueError):
-        text = packet.stream.codec_context.decode2(packet)
-        if text is not None and len(text):
+    packets = container.demux(*streams, *([] if clock is None else [clock.pictures]))
+    wanted = {stream.index for stream in streams}
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, ValueError, OSError):
+            return  # what is left cannot be read
+        if packet is None:
+            return
+        correction = Fraction(0) if clock is None else clock.correction(packet)
+        if packet.stream.index in wanted:
+            yield packet, correction
+
+
+def _encoded(packet: Any, out: Any, start: Fraction) -> list[Any]:
+    """Return the packets that encoding a packet of sound or text in another form makes ready.
+
+    There are none where it is damaged, or is a subtitle that ends before the video begins.
+    """
+    import av
+
+    try:
+        if out.type == "subtitle":
+            text = packet.stream.codec_context.decode2(packet) if packet.size and packet.pts is not None else None
+            if not text:
+                return []
             encoded = out.codec_context.encode_subtitle(text)
             encoded.time_base = out.time_base
             encoded.pts = encoded.dts = round((packet.pts * packet.time_base - start) / out.time_base)
             encoded.duration = round((packet.duration or 0) * packet.time_base / out.time_base)
             encoded.stream = out
-            if encoded.pts + encoded.duration > 0:
-                return [encoded]
-    return []
-
-
-def _encoded_sound(packet: Any, out: Any, start: Fraction) -> list[Any]:
-    """Decode a packet of sound, and return the packets that encoding it makes ready; none where it is damaged."""
-    import av
-
-    try:
+            return [encoded] if encoded.pts + encoded.duration > 0 else []
         frames = packet.decode()
     except (av.error.FFmpegError, ValueError):
         return []

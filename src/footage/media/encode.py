@@ -385,17 +385,18 @@ def write_clip(
         check_sound(kind)
     rate = exact_rate(fps)
     chunks, metadata = marked(chunks, metadata, mark)
-    pictures, comment = _pictures(chunks), json.dumps(metadata, ensure_ascii=False)
+    comment = json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):
         if kind == "png":
-            write_frames_folder(path, pictures, comment)
+            write_frames_folder(path, _pictures(chunks), comment)
             return
         begin = begin_of(kind, path, encoding, rate)
         with files.replacing(path) as temporary:
             options = {"loop": "0"} if kind == "gif" else {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
             with av.open(str(temporary), "w", options=options) as container:
                 container.metadata["comment"] = comment
+                pictures = _pictures(chunks)
                 first = next(pictures, None)
                 if first is None:
                     raise MediaError(f'"{path.name}" would have no frames', "give at least one")

@@ -47,6 +47,10 @@ class VolumeScale:
     orientation: str = ORIENTATION
     """Where T, H and W lead."""
 
+    def __post_init__(self) -> None:
+        if len(self.spacing) != 3 or min(self.slope, *self.spacing) <= 0:
+            raise ConfigError(f"a volume has slope {self.slope} and spacing {self.spacing}", "give three steps above 0")
+
     @staticmethod
     def of_window(low: float, high: float, unit: str, spacing: Sequence[float]) -> VolumeScale:
         return VolumeScale((high - low) / MOST_LEVEL, low, unit, tuple(float(step) for step in spacing))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError, nearest
-from footage.media.companions import JumpingClock
+from footage.media.companions import JumpingClock, corrected_packets
 from footage.media.decode import FrameReader
 from footage.media.probe import UnusableMedia, choose_stream, clock_of, open_media, open_video, time_of
 from footage.media.rates import JUMP
@@ -209,21 +209,9 @@ def _decoded(container: InputContainer, begin: Fraction | None) -> Iterator[tupl
     """
     import av
 
-    sound: Any = container.streams.best("audio")
-    clock = None
-    if begin is not None and clock_of(container).jumps:
-        clock = JumpingClock(container, choose_stream(container).stream)
-    packets = container.demux(sound) if clock is None else container.demux(sound, clock.pictures)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.error.FFmpegError, ValueError, OSError):
-            return  # what is left cannot be read
-        if packet is None:
-            return
-        correction = Fraction(0) if clock is None else clock.correction(packet)
-        if packet.stream.index != sound.index:
-            continue
+    jumps = begin is not None and clock_of(container).jumps
+    clock = JumpingClock(container, choose_stream(container).stream) if jumps else None
+    for packet, correction in corrected_packets(container, [container.streams.best("audio")], clock):
         with contextlib.suppress(av.error.FFmpegError, ValueError):
             for frame in packet.decode():
                 known = frame.pts is not None and frame.time_base is not None
