@@ -351,8 +351,7 @@ def signed_targets(folder: Path) -> list[Target]:
     """Signed clips."""
     from footage.errors import MediaError
     from footage.media.encode import read_metadata
-    from footage.trust.identity import FOLDER
-    from footage.trust.provenance import SWITCH, examine
+    from footage.trust.provenance import FOLDER, SWITCH, examine
 
     os.environ |= {FOLDER: str(folder / "keys"), SWITCH: "on"}
 

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import footage
-from footage.trust.identity import FOLDER
-from footage.trust.provenance import SWITCH, examine, seal
+from footage.trust.provenance import FOLDER, SWITCH, examine, seal
 
 WANTED = 0.01
 

@@ -29,8 +29,7 @@ def test_damaged_files_are_refused_in_words(
     fuzz: ModuleType, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from footage.files import locked
-    from footage.trust.identity import FOLDER
-    from footage.trust.provenance import SWITCH
+    from footage.trust.provenance import FOLDER, SWITCH
 
     monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
     for name in (locked.PASSPHRASE, FOLDER, SWITCH):

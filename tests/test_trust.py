@@ -22,9 +22,7 @@ from footage.media.encode import read_metadata, write_clip
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys
 from footage.studio.state import Studio
-from footage.trust import identity as identities
-from footage.trust.identity import identity
-from footage.trust.provenance import SIGNED, SWITCH, examine, seal, unsigned
+from footage.trust.provenance import CERTIFICATE, FOLDER, KEY, NAME, SIGNED, SWITCH, examine, identity, seal, unsigned
 from tests.clips import moving, write
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
@@ -35,8 +33,8 @@ MADE = {"made_with": "footage 0", "model": "tiny", "weights_sha256": "ab" * 32, 
 @pytest.fixture(autouse=True)
 def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "on")
-    monkeypatch.setenv(identities.FOLDER, str(tmp_path / "keys"))
-    for name in (identities.CERTIFICATE, identities.KEY):
+    monkeypatch.setenv(FOLDER, str(tmp_path / "keys"))
+    for name in (CERTIFICATE, KEY):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -110,20 +108,20 @@ def test_a_key_that_others_may_read_is_not_used_and_the_clip_is_there(tmp_path: 
 def test_own_certificates_are_used_and_half_of_them_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identity()
     (tmp_path / "keys" / "identity.pem").rename(tmp_path / "mine.pem")
-    monkeypatch.setenv(identities.KEY, str(tmp_path / "mine.pem"))
+    monkeypatch.setenv(KEY, str(tmp_path / "mine.pem"))
     with pytest.raises(ProvenanceError, match=r"one of .* is set"):
         identity()
-    monkeypatch.setenv(identities.CERTIFICATE, str(tmp_path / "mine.pem"))
+    monkeypatch.setenv(CERTIFICATE, str(tmp_path / "mine.pem"))
     path = clip(tmp_path / "clip.mp4")
     assert examine(path, {}).state == "trusted" and not (tmp_path / "keys" / "identity.pem").exists()
     anchors = (tmp_path / "mine.pem").read_text()
-    for name in (identities.CERTIFICATE, identities.KEY):
+    for name in (CERTIFICATE, KEY):
         monkeypatch.delenv(name)
     assert examine(path, {}).state == "valid", "another machine does not know the signer"
     assert examine(path, {}, anchors).state == "trusted"
     (tmp_path / "empty.pem").touch(0o600)
-    monkeypatch.setenv(identities.CERTIFICATE, str(tmp_path / "empty.pem"))
-    monkeypatch.setenv(identities.KEY, str(tmp_path / "empty.pem"))
+    monkeypatch.setenv(CERTIFICATE, str(tmp_path / "empty.pem"))
+    monkeypatch.setenv(KEY, str(tmp_path / "empty.pem"))
     with pytest.raises(ProvenanceError, match="holds no certificate"):
         identity()
 
@@ -187,10 +185,10 @@ def test_the_studio_shows_what_a_signature_says(tmp_path: Path, monkeypatch: pyt
     studio.library.add(clip(tmp_path / "clip.mp4", MADE | {"dataset_hash": "cd" * 32}))
     client = client_of(studio)
     told = client.get("/api/clips/1/signature").json()
-    assert (told["state"], told["request"]["seed"], told["signer"]) == ("trusted", 7, identities.NAME)
+    assert (told["state"], told["request"]["seed"], told["signer"]) == ("trusted", 7, NAME)
     assert "<dt>Data set, hash</dt>" in client.get("/clip/1").text, "not as the comment in the file calls it"
     page = client.get("/parts/signature?clip=1").text
-    assert 'class="seal trusted"' in page and identities.NAME in page and "AI-generated" in page
+    assert 'class="seal trusted"' in page and NAME in page and "AI-generated" in page
     content = bytearray(studio.library.path(1).read_bytes())
     content[-40] ^= 1
     studio.library.path(1).write_bytes(content)
