@@ -252,6 +252,11 @@ def content_hash(rows: Sequence[ClipRow], quality: int | None = None, heard: Seq
     return files.json_digest(learned if quality is None else [learned, "jpeg", quality])
 
 
+def labels_of(rows: Iterable[ClipRow]) -> tuple[str, ...]:
+    """Return the labels that clips have, sorted."""
+    return tuple(sorted({row.label for row in rows if row.label is not None}))
+
+
 def level_file(shard: str) -> str:
     """Return the name of the file with the frames of a shard at a quarter of height and width."""
     return f"{Path(shard).stem}.quarter.npy"

@@ -21,11 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__
-from footage.errors import MediaError
 from footage.media.encode import replaced_folder
 from footage.media.geometry import NOTICE, VolumeScale
 from footage.media.probe import UnusableMedia
-from footage.media.volumes import MEDICAL, MOST_VOXELS, Levels, Values, Volume, oriented
+from footage.media.volumes import MOST_VOXELS, Levels, Values, Volume, medical, oriented
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 """Usual endings; many files have none, and begin with 128 bytes and `DICM`."""
@@ -127,10 +126,7 @@ def read_header(path: Path) -> Any:
     Raises:
         UnusableMedia: it is damaged, or no picture of one number a pixel; or pydicom is not installed.
     """
-    try:
-        pydicom: Any = importlib.import_module("pydicom")
-    except ImportError:
-        raise UnusableMedia("unreadable", f"pydicom is not installed: {MEDICAL}") from None
+    pydicom = medical("pydicom")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -302,10 +298,7 @@ def read_series(series: DicomSeries) -> Volume:
     axes = np.stack(
         [series.normal * step, series.columns * series.pixel_spacing[0], series.rows * series.pixel_spacing[1]], axis=1
     )
-    turned, spacing, askew = oriented(values, axes)
-    if askew > 1:
-        notes.append(f"stands askew by {askew:.0f}°, not turned")
-    return Volume(turned, spacing, unit, tuple(notes))
+    return oriented(values, axes, unit, notes)
 
 
 def unit_of(header: Any) -> str:
@@ -381,10 +374,8 @@ def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
     Raises:
         MediaError: pydicom is not installed.
     """
-    try:
-        dicom, uids, kinds = (importlib.import_module(f"pydicom.{name}") for name in ("dataset", "uid", "valuerep"))
-    except ImportError:
-        raise MediaError(f'"{path.name}" is not written: pydicom is not installed', MEDICAL) from None
+    medical("pydicom", path.name)
+    dicom, uids, kinds = (importlib.import_module(f"pydicom.{name}") for name in ("dataset", "uid", "valuerep"))
 
     def number(value: float) -> Any:
         return kinds.DSfloat(value, auto_format=True)

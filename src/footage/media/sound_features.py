@@ -17,7 +17,7 @@ import functools
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -270,8 +270,6 @@ class SoundFeatures:
     """Beats a minute, in the mean where it changes; 0 where there is no beat."""
     beats: Floats
     """When they are, in seconds."""
-    first_bar: int
-    """Which beat is the first of a bar of `BAR`, as far as kicks and changes of harmony tell."""
     peak: float
     """Absolute value of the largest sample."""
     clipped: float
@@ -280,6 +278,17 @@ class SoundFeatures:
     @property
     def silent(self) -> bool:
         return self.peak < SILENT
+
+    @functools.cached_property
+    def first_bar(self) -> int:
+        """Which beat begins a bar of `BAR`: where kicks are strongest and harmony changes most, in the mean."""
+        if not len(self.beats):
+            return 0
+        kicks = self.at("kick", self.beats + BESIDE)
+        before, after = self.harmony(self.beats - 0.3), self.harmony(self.beats + 0.3)
+        change = 1 - (before * after).sum(axis=1)
+        evidence = kicks / max(kicks.std(), 1e-6) + change / max(float(change.std()), 1e-6)
+        return int(np.argmax([evidence[first::BAR].mean() for first in range(BAR)]))
 
     def at(self, name: str, times: Floats) -> Floats:
         """Return a curve at some times (N,) in seconds, from 0, none or little, to 1; outside of the sound its ends.
@@ -605,7 +614,7 @@ def analyse(chunks: Iterable[Samples], rate: int = RATE) -> SoundFeatures:
         period, periods, beats = 0.0, None, beats[:0]
     if periods is not None:
         period = float(beats[-1] - beats[0]) / (len(beats) - 1)
-    features = SoundFeatures(
+    return SoundFeatures(
         seconds=count / rate,
         rate=per_second,
         curves=curves,
@@ -613,21 +622,9 @@ def analyse(chunks: Iterable[Samples], rate: int = RATE) -> SoundFeatures:
         onsets=onsets / per_second + EARLY,
         tempo=60 * per_second / period if period else 0.0,
         beats=beats / per_second + EARLY,
-        first_bar=0,
         peak=peak,
         clipped=clipped / max(1, count),
     )
-    return replace(features, first_bar=_first_bar(features)) if len(beats) else features
-
-
-def _first_bar(features: SoundFeatures) -> int:
-    """Return which of the first beats begins a bar: where kicks are strongest and harmony changes most, in the mean."""
-    beats = features.beats
-    kicks = features.at("kick", beats + BESIDE)
-    before, after = features.harmony(beats - 0.3), features.harmony(beats + 0.3)
-    change = 1 - (before * after).sum(axis=1)
-    evidence = kicks / max(kicks.std(), 1e-6) + change / max(float(change.std()), 1e-6)
-    return int(np.argmax([evidence[first::BAR].mean() for first in range(BAR)]))
 
 
 def listen(path: Path | str) -> SoundFeatures:

@@ -15,7 +15,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,27 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz", ".mgh", ".mgz", ".img")
 MOST_VOXELS = 2**28
 """A file that declares more is refused."""
 MEDICAL = 'install the extra for volumes: pip install "footage[medical]"'
+
+
+def medical(package: str, written: str = "") -> Any:
+    """Import a package of the extra for volumes.
+
+    Args:
+        package: its name.
+        written: the file that is to be written with it; empty where one is to be read.
+
+    Raises:
+        MediaError: it is not installed, and the file is not written.
+        UnusableMedia: it is not installed, and nothing is read.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        if written:
+            raise MediaError(
+                f'"{written}" is not written: {package.partition(".")[0]} is not installed', MEDICAL
+            ) from None
+        raise UnusableMedia("unreadable", f"{package} is not installed: {MEDICAL}") from None
 
 
 def display_levels(levels: Levels) -> npt.NDArray[np.uint8]:
@@ -71,15 +92,14 @@ def parse_numbers(knob: str, text: str, count: int, remedy: str) -> tuple[float,
     return numbers
 
 
-def oriented(values: Values, axes: npt.NDArray[np.float64]) -> tuple[Values, Spacing, float]:
+def oriented(values: Values, axes: npt.NDArray[np.float64], unit: str = "", notes: Sequence[str] = ()) -> Volume:
     """Turn an array so that its axes are T, H, W towards head, back and left, by whole axes: nothing is interpolated.
 
     Args:
         values: any three axes.
         axes: (3, 3), column i the way in mm that one step along axis i makes, in (left, back, head) as DICOM has them.
-
-    Returns:
-        The array, its spacing, and by how many degrees it stands askew to the axes of the body, at most.
+        unit: of the values.
+        notes: what was found out about them; where they stand askew to the axes of the body, that is added.
 
     Raises:
         UnusableMedia: the axes span no volume.
@@ -87,15 +107,16 @@ def oriented(values: Values, axes: npt.NDArray[np.float64]) -> tuple[Values, Spa
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(axes).all() or (lengths < 1e-6).any() or abs(np.linalg.det(axes / lengths)) < 0.5:
         raise UnusableMedia("no volume", "its axes do not span one")
-    unit = axes / lengths
+    steps = axes / lengths
     orders = list(itertools.permutations(range(3)))
-    best = max(orders, key=lambda order: sum(abs(unit[world, axis]) for world, axis in enumerate(order)))
+    best = max(orders, key=lambda order: sum(abs(steps[world, axis]) for world, axis in enumerate(order)))
     turned = values.transpose(best[2], best[1], best[0])  # → head, back, left
-    flips = tuple(slice(None, None, -1 if unit[world, best[world]] < 0 else 1) for world in (2, 1, 0))
-    aligned = min(abs(unit[world, best[world]]) for world in range(3))
+    flips = tuple(slice(None, None, -1 if steps[world, best[world]] < 0 else 1) for world in (2, 1, 0))
+    aligned = min(abs(steps[world, best[world]]) for world in range(3))
     askew = float(np.degrees(np.arccos(min(1.0, aligned))))
+    told = (*notes, f"stands askew by {askew:.0f}°, not turned") if askew > 1 else tuple(notes)
     spacing = (float(lengths[best[2]]), float(lengths[best[1]]), float(lengths[best[0]]))
-    return np.ascontiguousarray(turned[flips]), spacing, askew
+    return Volume(np.ascontiguousarray(turned[flips]), spacing, unit, told)
 
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -108,10 +129,7 @@ def read_nifti(path: Path) -> Iterator[Volume]:
     Raises:
         UnusableMedia: it is damaged, or no volume; or nibabel is not installed.
     """
-    try:
-        nibabel: Any = importlib.import_module("nibabel")
-    except ImportError:
-        raise UnusableMedia("unreadable", f"nibabel is not installed: {MEDICAL}") from None
+    nibabel = medical("nibabel")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -131,13 +149,11 @@ def read_nifti(path: Path) -> Iterator[Volume]:
             values = np.asarray(image.dataobj[(..., *moment)], np.float32).reshape(shape[:3])
         except Exception as error:  # a file that is cut off, in the words of gzip, zlib or NumPy
             raise UnusableMedia("damaged", f"its voxels cannot be read ({type(error).__name__})") from None
-        turned, spacing, askew = oriented(values, RAS_TO_LPS @ affine[:3, :3])
-        notes = [f"stands askew by {askew:.0f}°, not turned"] if askew > 1 else []
-        bad = ~np.isfinite(turned)
-        if bad.any():
-            turned[bad] = 0.0
-            notes.append(f"{int(bad.sum()):,} voxels that are no number became 0")
-        yield Volume(turned, spacing, "", tuple(notes))
+        volume = oriented(values, RAS_TO_LPS @ affine[:3, :3])
+        if (bad := ~np.isfinite(volume.values)).any():
+            volume.values[bad] = 0.0
+            volume = replace(volume, notes=(*volume.notes, f"{int(bad.sum()):,} voxels that are no number became 0"))
+        yield volume
 
 
 def resampled(values: Values, spacing: Sequence[float], wanted: Sequence[float]) -> Values:
@@ -183,10 +199,7 @@ def write_nifti(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
     Raises:
         MediaError: nibabel is not installed.
     """
-    try:
-        nibabel: Any = importlib.import_module("nibabel")
-    except ImportError:
-        raise MediaError(f'"{path.name}" is not written: nibabel is not installed', MEDICAL) from None
+    nibabel = medical("nibabel", path.name)
     depth, height, width, channels = levels.shape
     header: Any = nibabel.Nifti1Header()
     header.set_data_dtype(np.uint16)

@@ -137,14 +137,7 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
             if not begun and not databases(folder, plain=False):  # nothing is locked yet
                 (folder / locked.HEADER).unlink()
             raise
-        every = list(locked.locked_files(folder))
-        for number, path in enumerate(every, 1):
-            if not locked.is_locked(path):
-                name = path.relative_to(folder).as_posix()
-                with open(path, "rb") as plain:
-                    _exchange(path, plain, (header["id"], key, name))
-                count += 1
-            report(number, len(every))
+        count += exchange_files(folder, header["id"], key, hide=True, report=report)
         _write_header(folder, header | {"state": "locked"})
     return count
 
@@ -170,13 +163,7 @@ def unlock_folder(folder: Path, report: Report = lambda done, total: None) -> in
             if not begun and not databases(folder, plain=True):  # nothing is plain yet
                 _write_header(folder, header)
             raise
-        every = list(locked.locked_files(folder))
-        for number, path in enumerate(every, 1):
-            if locked.is_locked(path):
-                with locked.LockedFile(path, header["id"], key, path.relative_to(folder).as_posix()) as content:
-                    _exchange(path, content, None)
-                count += 1
-            report(number, len(every))
+        count += exchange_files(folder, header["id"], key, hide=False, report=report)
         (folder / locked.HEADER).unlink()
     return count
 
@@ -240,21 +227,26 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
     return len(paths)
 
 
-def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, lock: tuple[str, bytes, str] | None) -> None:
-    """Put content in a file's place, locked or plain, after it was read back; its time of change stays.
+def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Report) -> int:
+    """Put the other files of a folder into their locked form, or with `hide` False the plain one; return how many were.
+
+    Each is replaced as a whole, once what was written has been read back; its time of change stays.
 
     Args:
-        path: the file.
-        content: what it holds.
-        lock: number, key and the file's name, by which it is locked; None where it becomes plain.
+        folder: that is locked or unlocked.
+        number: of the lock.
+        key: of the folder.
+        hide: whether they are to be locked.
+        report: called after each file.
+
+    Raises:
+        LockError: a file is damaged, or what was written is.
     """
 
-    def opened(write: bool) -> IO[bytes] | locked.LockedFile:
-        return (
-            locked.LockedFile(scratch, *lock, "write" if write else "read")
-            if lock
-            else open(scratch, "w+b" if write else "rb")
-        )
+    def opened(place: Path, name: str, write: bool, hidden: bool) -> IO[bytes] | locked.LockedFile:
+        if hidden:
+            return locked.LockedFile(place, number, key, name, "write" if write else "read")
+        return open(place, "w+b" if write else "rb")
 
     def digest(handle: Any, to: Any = None) -> bytes:
         taken = hashlib.sha256()
@@ -264,20 +256,27 @@ def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, lock: tuple[st
                 to.write(block)
         return taken.digest()
 
-    times = path.stat()
-    scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
-    try:
-        with opened(True) as out:
-            before = digest(content, out)
-        with open(scratch, "rb+") as handle:
-            os.fsync(handle.fileno())
-        with opened(False) as again:
-            if digest(again) != before:
-                raise LockError(f"{scratch} is not what was written to it", "see to the disk: the file is as it was")
-        os.utime(scratch, ns=(times.st_atime_ns, times.st_mtime_ns))
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    every, count = list(locked.locked_files(folder)), 0
+    for done, path in enumerate(every, 1):
+        if locked.is_locked(path) != hide:
+            name, times = path.relative_to(folder).as_posix(), path.stat()
+            scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
+            try:
+                with opened(path, name, False, not hide) as content, opened(scratch, name, True, hide) as out:
+                    before = digest(content, out)
+                with open(scratch, "rb+") as handle:
+                    os.fsync(handle.fileno())
+                with opened(scratch, name, False, hide) as again:
+                    if digest(again) != before:
+                        remedy = "see to the disk: the file is as it was"
+                        raise LockError(f"{scratch} is not what was written to it", remedy)
+                os.utime(scratch, ns=(times.st_atime_ns, times.st_mtime_ns))
+                os.replace(scratch, path)
+            finally:
+                scratch.unlink(missing_ok=True)
+            count += 1
+        report(done, len(every))
+    return count
 
 
 def change_key(folder: Path, source: str, hidden: bytes | None) -> None:

@@ -11,7 +11,7 @@ from footage import files
 from footage.data.ingest import shards
 from footage.data.ingest.pipeline import INNER, alone, find_source, ingested_from, sweep
 from footage.data.ingest.shards import DecodeOptions, IngestState, Wanted
-from footage.data.store import Dataset, content_hash, save_tables
+from footage.data.store import Dataset, content_hash, labels_of, save_tables
 from footage.errors import DatasetError, nearest
 
 PAGES = ("audit.html", "audit.json")
@@ -161,7 +161,7 @@ def erase_sources(folder: Path, sources: Iterable[str]) -> int:
         info = replace(
             before,
             clips=len(rows),
-            labels=tuple(sorted({row.label for row in rows if row.label is not None})),
+            labels=labels_of(rows),
             content_hash=content_hash(rows, before.quality, [states[name].record.clips[i].heard for name, i in wanted]),
             settings=settings,
         )

@@ -38,6 +38,7 @@ from footage.data.store import (
     SourceRow,
     Split,
     content_hash,
+    labels_of,
     save_tables,
 )
 from footage.errors import ConfigError, DatasetError
@@ -487,7 +488,7 @@ class VolumeBuilder:
             width=self.width,
             channels=1,
             fps=config.fps or RATE,
-            labels=tuple(sorted({row.label for row in rows if row.label is not None})),
+            labels=labels_of(rows),
             clips=len(rows),
             content_hash=files.json_digest([content_hash(rows), asdict(scale)]),
             settings=settings,
