@@ -18,7 +18,7 @@ from PIL import Image
 from footage import files
 from footage.commands.generate import output_folder
 from footage.commands.library import add
-from footage.commands.lock import environment, lock, unlock
+from footage.commands.lock import lock, unlock
 from footage.commands.train import ingest
 from footage.errors import ConfigError, LibraryError, LockError
 from footage.files import locked
@@ -26,6 +26,7 @@ from footage.library.additions import ClipDetails
 from footage.library.import_export import ExportOptions
 from footage.library.library import Library
 from footage.library.query import ClipQuery
+from footage.machines.local import environment
 from footage.media.thumbnails import read_thumbnails
 from footage.studio.app import Address, Server
 from footage.trust import locks

@@ -22,7 +22,7 @@ from footage.errors import ConfigError, LockError, MediaError, ModelError
 from footage.files import locked
 from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
-from footage.media.geometry import Fit
+from footage.media.geometry import NOTICE, Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
@@ -158,6 +158,13 @@ class GenerateOptions(GenerateRequest):
     def __post_init__(self) -> None:
         if self.best is not None and self.taste is None and self.library is not None:
             object.__setattr__(self, "taste", str(self.library))
+        if self.on is not None and (self.novel is not None or self.best is not None):
+            given = "novel" if self.best is None else "best"
+            problem = f"{given} is given with on: which clips are left out is found out one by one"
+            raise ConfigError(problem, "leave out --on")
+        if self.format in VOLUME_FORMATS and (self.library or self.size or self.upscale):
+            problem = f"format is {self.format}, and libraries and upscalers take clips"
+            raise ConfigError(problem, "leave --library and --size out")
         super().__post_init__()
 
 
@@ -180,14 +187,18 @@ def generate(options: GenerateOptions) -> list[Path]:
     if options.audio is not None:
         check_sound(options.format)
         options = replace(options, audio=str(Path(options.audio).absolute()))  # workers may be elsewhere
-    if options.on is not None and (options.novel is not None or options.best is not None):
-        given = "novel" if options.best is None else "best"
-        raise ConfigError(
-            f"{given} is given with on: which clips are left out is found out one by one", "leave out --on"
-        )
     with output_folder(to, library) as out:
         loaded = load(options.model, options.device)
-        _check_volumes(loaded, options, console)
+        volumes = options.format in VOLUME_FORMATS
+        if loaded.info.volume is not None:
+            if not volumes:
+                console.print(
+                    f"{options.format} shows slices as a clip, without values: --format nii or dicom keeps them"
+                )
+            print_marked(console, "volumes:", NOTICE)
+        elif volumes:
+            problem = f"format is {options.format}, and {loaded.info.name} makes clips, not volumes"
+            raise ConfigError(problem, "give --format mp4")
         threads, place = torch.get_num_threads(), loaded.sampler.device.type
         with console.status("looking at the training clips" if options.novel or options.best else "loading"):
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
@@ -214,24 +225,6 @@ def generate(options: GenerateOptions) -> list[Path]:
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
     return filed if to is None else out.placed(written)
-
-
-def _check_volumes(loaded: Model, options: GenerateOptions, console: Console) -> None:
-    """Refuse formats of volumes for what is none, and say of volumes what they are not for."""
-    from footage.media.geometry import NOTICE
-
-    if options.format in VOLUME_FORMATS:
-        if loaded.info.volume is None:
-            problem = f"format is {options.format}, and {loaded.info.name} makes clips, not volumes"
-            raise ConfigError(problem, "give --format mp4")
-        if options.library is not None or options.size is not None or options.upscale is not None:
-            raise ConfigError(
-                f"format is {options.format}, and libraries and upscalers take clips", "leave --library and --size out"
-            )
-    elif loaded.info.volume is not None:
-        console.print(f"{options.format} shows slices as a clip, without values: --format nii or dicom keeps them")
-    if loaded.info.volume is not None:
-        print_marked(console, "volumes:", NOTICE)
 
 
 def predict(

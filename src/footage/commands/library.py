@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Suppress, arg
 
 from footage.commands.lock import new_key
-from footage.commands.terminal import make_console, print_marked
+from footage.commands.terminal import make_console, phases, print_marked, tracked
 from footage.errors import ConfigError, MediaError
 from footage.files import locked
 from footage.library.query import ClipQuery
@@ -26,6 +26,7 @@ from footage.trust.locks import lock_new
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from footage.data.ingest.sources import Source
     from footage.library.albums import Album, View
     from footage.library.edits import HistoryStep
     from footage.library.entries import ClipEntry
@@ -202,8 +203,6 @@ def find(folder: Path, videos: tuple[Path, ...], *, quiet: bool = False) -> Foun
     """
     from rich.table import Table
 
-    from footage.commands.terminal import phases
-
     console = make_console(quiet)
     with library(folder) as opened, phases(console) as tell:
         found = {path: opened.find(path, lambda done, of: tell("fingerprints", done, of, "")) for path in videos}
@@ -242,8 +241,6 @@ def taste(folder: Path, clip: int | None = None, *, quiet: bool = False) -> Tast
         clip: number of a clip; also say how likely it is to be kept, and why.
     """
     from rich.table import Table
-
-    from footage.commands.terminal import phases
 
     console = make_console(quiet)
     with library(folder) as opened:
@@ -469,10 +466,8 @@ def add(
     Returns:
         The clips that are new.
     """
-    from footage.commands.terminal import tracked
     from footage.data.ingest.sources import check_labels, scan
-    from footage.library.additions import THUMBNAILS, ClipDetails
-    from footage.library.entries import plain
+    from footage.library.additions import THUMBNAILS
     from footage.library.storage import DiskFull
 
     console = make_console(quiet)
@@ -482,34 +477,21 @@ def add(
     check_labels(labels)
     listing = scan(sources, labels, leave_out=folder, library=True)
     refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)
-    new: list[ClipEntry] = []
-    same = 0
+    new, same = list[ClipEntry](), 0
     with contextlib.ExitStack() as held:
         if lock and locked.folder_of(folder) is None:
             lock_new(folder, held.enter_context(new_key(keyring, yes)))
         opened = held.enter_context(library(folder, create=True))
         for source in tracked(listing.sources, len(listing.sources), "adding", console):
             try:
-                if source.kind == "zip":
-                    unpacked = opened.unpack(source.path)
-                    opened.bulk(unpacked.added, {} if prompt is None else {"prompt": prompt}, tag=tag)
-                    new += opened.entries(unpacked.added)
-                    same += len(unpacked.known)
-                    for name, reason in unpacked.refused:
-                        refused += _refused(console, f"{source.path.name}/{name}", reason)
-                    continue
-                label = None if source.label is None else plain(source.label)
-                title = plain(source.name.rsplit("/", 1)[-1]) if source.pictures else None
-                known = ClipDetails(title, source.caption if prompt is None else prompt, tags=tag)
-                known = replace(known, folder_label=label) if labels == "folder" else replace(known, label=label)
-                entry = opened.add_new(source.path, known, pictures=source.pictures)
+                entries, known, left_out = add_source(opened, source, labels, prompt, tag)
             except MediaError as error:
                 if len(listing.sources) == 1 or isinstance(error, DiskFull):
                     raise
-                refused += _refused(console, source.path.name, str(error))
-                continue
-            new += [] if entry is None else [entry]
-            same += entry is None
+                entries, known, left_out = [], 0, [(source.path.name, str(error))]
+            new += entries
+            same += known
+            refused += sum(_refused(console, name, reason) for name, reason in left_out)
     treated = Counter(str(entry.settings[THUMBNAILS]) for entry in new if THUMBNAILS in entry.settings)
     for note, count in treated.most_common():
         console.print(f"for the thumbnails of {count:,}: {note}; the files stay as they are")
@@ -517,6 +499,30 @@ def add(
         console.print(f"passed over: {listing.passed_over}")
     console.print(f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}")
     return new
+
+
+def add_source(
+    opened: Library, source: Source, labels: str, prompt: str | None, tags: tuple[str, ...]
+) -> tuple[list[ClipEntry], int, list[tuple[str, str]]]:
+    """Take a file, a folder of pictures or what is in a zip file into a library.
+
+    Returns:
+        What is new, how many clips were there already, and files of a zip that were refused, with reasons.
+    """
+    from footage.library.additions import ClipDetails
+    from footage.library.entries import plain
+
+    if source.kind == "zip":
+        unpacked = opened.unpack(source.path)
+        opened.bulk(unpacked.added, {} if prompt is None else {"prompt": prompt}, tag=tags)
+        refused = [(f"{source.path.name}/{name}", reason) for name, reason in unpacked.refused]
+        return opened.entries(unpacked.added), len(unpacked.known), refused
+    label = None if source.label is None else plain(source.label)
+    title = plain(source.name.rsplit("/", 1)[-1]) if source.pictures else None
+    known = ClipDetails(title, source.caption if prompt is None else prompt, tags=tags)
+    known = replace(known, folder_label=label) if labels == "folder" else replace(known, label=label)
+    entry = opened.add_new(source.path, known, pictures=source.pictures)
+    return ([], 1, []) if entry is None else ([entry], 0, [])
 
 
 def _refused(console: Console, name: str, reason: str) -> int:
@@ -664,8 +670,6 @@ def embed_clips(folder: Path, model: Path | None = None, *, device: DeviceName =
     Returns:
         How many clips were embedded: those that this model had not seen.
     """
-    from footage.commands.terminal import phases
-
     console = make_console(quiet)
     if model is None:
         from footage.generation.picture_features import PictureFeatures

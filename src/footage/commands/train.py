@@ -329,10 +329,8 @@ class TrainingOrder:
             tried, begun = self.dry_run or not processes.sharded, run_folder.begun_labels(folder)
             plan = prepare(data, with_batch, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
         plan, said = self.private(plan, processes)
-        if self.probe:
-            run_folder.resume(
-                folder, plan.config, plan.note
-            )  # what would be refused after the trials is refused before
+        if self.probe:  # what would be refused after the trials is refused before
+            run_folder.resume(folder, plan.config, plan.note)
         console.print(plan.table())
         for line in said:
             console.print(line, markup=False, soft_wrap=True)
@@ -356,7 +354,7 @@ class TrainingOrder:
             console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each{divided}")
         processes.told(
             {"data": data, "guide": self.guide, "config": to_json(plan.config), "out": str(folder.path)}
-            | {"clips": self.clips, "minutes": self.minutes, "begin_with": None if first is None else str(first)}
+            | {"clips": self.clips, "minutes": self.minutes, "begin_with": first and str(first)}
             | {"content": plan.note.content_hash}
         )
         processes.begin()

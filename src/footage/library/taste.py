@@ -370,7 +370,18 @@ class Taste:
             weights = np.round(self.weights, 3).tolist()
             figures = [TasteFigure(*values) for values in zip(DESCRIPTORS, kept, rejected, weights)]  # noqa: B905
             figures.sort(key=lambda figure: -abs(figure.weight))
-        known = self.accuracy
+        known, enough = self.accuracy, None
+        if self.ready:  # from how many ratings on the taste is better than chance, of subsets that double
+            enough, share = self.said.count, LEAST * 2 / self.said.count
+            places = np.random.Generator(np.random.Philox(key=[0, 1])).permutation(len(self.features))
+            while share < 1:
+                chosen = np.sort(places[: round(len(places) * share)])
+                said = self.said.part(chosen)
+                part = cross_validate(self.features[chosen], said)
+                if part is not None and part.sure:
+                    enough = said.count
+                    break
+                share *= 2
         return TasteSummary(
             ready=self.ready,
             kept=int((self.said.kept == 1).sum()),
@@ -379,25 +390,11 @@ class Taste:
             accuracy=None if known is None else round(known.share, 3),
             low=None if known is None else round(known.low, 3),
             high=None if known is None else round(known.high, 3),
-            enough=self._enough() if self.ready else None,
+            enough=enough,
             more=self.more,
             unmeasured=unmeasured,
             figures=figures,
         )
-
-    def _enough(self) -> int:
-        """Return from how many ratings on the taste is better than chance, of subsets that double."""
-        count, rng = self.said.count, np.random.Generator(np.random.Philox(key=[0, 1]))
-        places = rng.permutation(len(self.features))
-        share = LEAST * 2 / count
-        while share < 1:
-            chosen = np.sort(places[: round(len(places) * share)])
-            said = self.said.part(chosen)
-            known = cross_validate(self.features[chosen], said)
-            if known is not None and known.sure:
-                return said.count
-            share *= 2
-        return count
 
 
 def learn(said: Judgements, descriptors: npt.NDArray[Any], appearance: npt.NDArray[Any], stamp: str = "") -> Taste:

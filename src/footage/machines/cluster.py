@@ -319,11 +319,8 @@ def connect(
     if place is None:
         # Without networks of several machines, all of Ray listens on 127.0.0.1 only; and a token, which no file keeps,
         # shuts other users of this machine out.
-        settings |= {
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": process_token(),
-        }
+        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+        settings["RAY_AUTH_TOKEN"] = process_token()
     folder: str | None = None
     with environment(settings):
         try:

@@ -93,6 +93,11 @@ class FileSum:
 
     bytes: int
     sha256: str
+    """Empty where it is not known."""
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file has that content, as far as it is known."""
+        return path.stat().st_size == self.bytes and (not self.sha256 or self.sha256 == files.file_digest(path))
 
 
 @dataclass(frozen=True)
@@ -360,26 +365,21 @@ class Cache:
             if reserved is None:  # another process was fetching it, and has ended
                 continue
             try:
-                self._fetch(partial, wanted, address, fetch)
+                for _ in range(TRIES):
+                    fetch(partial)
+                    if wanted.fits(partial):
+                        break
+                else:  # it has not become what it has to be
+                    sums = wanted.sha256 and f" (SHA-256 {wanted.sha256[:12]}…)"
+                    problem = f'"{address}" is damaged: it is not the {wanted.bytes:,} bytes that were written{sums}'
+                    again = "put it there again, by the command that made it" if sums else "run the same command again"
+                    raise RemoteError(problem, again)
                 os.replace(partial, path)
             except OSError as fault:
                 raise _sentence(address, fault, "kept here") from None
             finally:
                 partial.unlink(missing_ok=True)
                 reserved.close()
-
-    def _fetch(self, partial: Path, wanted: FileSum, address: str, fetch: Callable[[Path], object]) -> None:
-        """Fetch a file until it is what it has to be; refuse it when it has not become that."""
-        for _ in range(TRIES):
-            fetch(partial)
-            whole = partial.stat().st_size == wanted.bytes
-            if whole and (not wanted.sha256 or wanted.sha256 == files.file_digest(partial)):
-                return
-        raise RemoteError(
-            f'"{address}" is damaged: it is not the {wanted.bytes:,} bytes that were written'
-            + (f" (SHA-256 {wanted.sha256[:12]}…)" if wanted.sha256 else ""),
-            "put it there again, by the command that made it" if wanted.sha256 else "run the same command again",
-        )
 
     def _reserve(self, partial: Path, size: int, address: str) -> IO[bytes] | None:
         """Make room for a file, and keep it by a locked one, of which the name tells the length.

@@ -78,23 +78,24 @@ class FollowedCommand:
         """All that it said as JSON, the last of each kind."""
         self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         printed = map(str.rstrip, self.process.stdout or ())
+
+        def hear() -> None:
+            for line in self.process.stderr or ():
+                try:
+                    said = json.loads(line)
+                except ValueError:
+                    self.lines.append(line.rstrip())
+                    continue
+                if isinstance(said, dict):
+                    self.said |= said
+                    self._news.put(said)
+
         self._listeners = [
-            threading.Thread(target=self._hear, name="command", daemon=True),
+            threading.Thread(target=hear, name="command", daemon=True),
             threading.Thread(target=self.lines.extend, args=(printed,), name="command", daemon=True),
         ]
         for listener in self._listeners:
             listener.start()
-
-    def _hear(self) -> None:
-        for line in self.process.stderr or ():
-            try:
-                said = json.loads(line)
-            except ValueError:
-                self.lines.append(line.rstrip())
-                continue
-            if isinstance(said, dict):
-                self.said |= said
-                self._news.put(said)
 
     def follow(self, watch: Callable[[dict[str, Any]], None]) -> int:
         """Wait for its end, and call `watch` with what it says, or with nothing every half second; return its status.

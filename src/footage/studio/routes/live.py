@@ -58,7 +58,15 @@ class StreamProcess:
         self.watched, self.touched = False, time.monotonic()
         self._process = process
         self._status: dict[str, Any] = {}
-        self._listening = asyncio.create_task(self._read_status())
+
+        async def listen() -> None:
+            assert process.stderr is not None
+            while line := await process.stderr.readline():
+                with contextlib.suppress(ValueError):
+                    status = json.loads(line)
+                    self._status = status if isinstance(status, dict) else self._status
+
+        self._listening = asyncio.create_task(listen())
 
     @property
     def ended(self) -> bool:
@@ -102,13 +110,6 @@ class StreamProcess:
                 self._process.kill()
         await self._process.wait()
         self._listening.cancel()
-
-    async def _read_status(self) -> None:
-        assert self._process.stderr is not None
-        while line := await self._process.stderr.readline():
-            with contextlib.suppress(ValueError):
-                status = json.loads(line)
-                self._status = status if isinstance(status, dict) else self._status
 
 
 class LiveStreams:
