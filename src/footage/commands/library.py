@@ -477,7 +477,8 @@ def add(
     check_labels(labels)
     listing = scan(sources, labels, leave_out=folder, library=True)
     refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)
-    new, same = list[ClipEntry](), 0
+    new: list[ClipEntry] = []
+    same = 0
     with contextlib.ExitStack() as held:
         if lock and locked.folder_of(folder) is None:
             lock_new(folder, held.enter_context(new_key(keyring, yes)))
