@@ -26,7 +26,7 @@ from footage.errors import ConfigError, DatasetError, MediaError
 from footage.evaluation.sync import correlation, measure_sync, offset_of, opening, scores
 from footage.generation import speak as speaking
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.media import speech
+from footage.media import narrator, speech
 from footage.media.reader import Footage
 from footage.media.sound import read_sound, write_sound
 from footage.models.base import Batch, PlainEngine, Speaks
@@ -484,16 +484,16 @@ def test_speech_programs_are_run_without_a_shell(tmp_path: Path) -> None:
     program = tmp_path / "say.py"
     program.write_text(SPEECH_PROGRAM)
     command = f"{sys.executable} {program} {{text}} {{out}}"
-    out = speaking.say(command, "hello; touch $(x) {out}", tmp_path / "a.wav")
+    out = narrator.say(command, "hello; touch $(x) {out}", tmp_path / "a.wav")
     sound = read_sound(out)
     assert sound is not None and sound.seconds == pytest.approx(400 * 23 / 8000, abs=0.05)
     assert not (tmp_path / "x").exists()
-    speaking.say(command, "-q", tmp_path / "b.wav")  # no option
+    narrator.say(command, "-q", tmp_path / "b.wav")  # no option
     with pytest.raises(MediaError, match="no voice is installed"):
-        speaking.say(command, "fail", tmp_path / "c.wav")
+        narrator.say(command, "fail", tmp_path / "c.wav")
     with pytest.raises(MediaError, match="it wrote no sound"):
-        speaking.say(f"{sys.executable} -c pass {{text}} {{out}}", "hello", tmp_path / "d.wav")
-    speaking.say(command, "a\0b \ud83d c", tmp_path / "f.wav")  # what no program can be given is left out
+        narrator.say(f"{sys.executable} -c pass {{text}} {{out}}", "hello", tmp_path / "d.wav")
+    narrator.say(command, "a\0b \ud83d c", tmp_path / "f.wav")  # what no program can be given is left out
     text_file = tmp_path / "no-program"
     text_file.write_text("no program")
     text_file.chmod(0o755)
@@ -506,26 +506,25 @@ def test_speech_programs_are_run_without_a_shell(tmp_path: Path) -> None:
         (command, "a" * 10_000, "10,000 characters"),
     ):
         with pytest.raises(ConfigError, match=words.replace("{", r"\{")) as caught:
-            speaking.say(bad, text, tmp_path / "e.wav")
+            narrator.say(bad, text, tmp_path / "e.wav")
         assert caught.value.remedy
 
 
-def test_scripts_name_who_speaks(tmp_path: Path) -> None:
-    script = tmp_path / "play.txt"
-    script.write_text("# a play\n\nanna: hello: you\n 小明 : 你好\n", encoding="utf-8")
-    assert [(line.name, line.text) for line in speaking.read_script(script)] == [
-        ("anna", "hello: you"),
-        ("小明", "你好"),
-    ]
-    script.write_text("\ufeffanna：hello: 你：好\n", encoding="utf-8")
-    assert speaking.read_script(script) == [speaking.ScriptLine("anna", "hello: 你：好")]
-    for text, words in (("hello\n", "line 1"), ("anna:\n", "line 1"), ("# nothing\n", "no line")):
-        script.write_text(text)
+def test_scripts_name_who_speaks(model: Path, tmp_path: Path) -> None:
+    turns = narrator.read_script("# a play\n\nanna: hello: you\n 小明 : 你好\n")
+    assert turns == [narrator.ScriptLine("anna", "hello: you"), narrator.ScriptLine("小明", "你好")]
+    assert narrator.read_script("\ufeffanna：hello: 你：好\n") == [narrator.ScriptLine("anna", "hello: 你：好")]
+    for text, words in (("hello\n", "line 1 of the script"), ("anna:\n", "line 1"), ("# nothing\n", "no line")):
         with pytest.raises(MediaError, match=words):
-            speaking.read_script(script)
-    script.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(MediaError, match="UTF-8"):
-        speaking.read_script(script)
+            narrator.read_script(text)
+    narrator.check_cast(turns, ["anna", "小明"])
+    with pytest.raises(ConfigError, match='"小明" speaks in the script'):
+        narrator.check_cast(turns, ["anna"])
+    script, still = tmp_path / "play.txt", f"anna={save_still(tmp_path / 'anna.png')}"
+    for content, words in ((b"\xff\xfe\xff", "UTF-8"), (b"hello", 'line 1 of "play.txt"')):
+        script.write_bytes(content)
+        with pytest.raises(MediaError, match=words):
+            footage.talk(model, (still,), script=script, device="cpu", quiet=True)
 
 
 def test_a_live_figure_tells_how_late_it_is(model: Path) -> None:

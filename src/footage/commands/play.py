@@ -211,6 +211,7 @@ def serve(
     invite: bool = False,
     certificate: Path | None = None,
     key: Path | None = None,
+    speech: str | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve the studio in the browser: ingest, train, evaluate, generate, look through a library. Ctrl-C ends it.
@@ -232,10 +233,13 @@ def serve(
         invite: print a link for one more administrator, such as where the last one has lost the password.
         certificate: file of a certificate, PEM, with those that vouch for it behind it: the studio speaks HTTPS.
         key: file of the certificate's key, where it does not stand in the same file.
+        speech: the command of a program that reads texts aloud, for figures that speak; {text} and {out}, the file of
+            sound that it writes, are filled in, and {name} with a script. Left out, espeak-ng where it is installed.
         quiet: print nothing but the token.
     """
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
+    from footage.media.narrator import read_command
     from footage.studio.app import Address, Server
     from footage.studio.encryption import Encryption
 
@@ -245,9 +249,11 @@ def serve(
     if (key is not None and certificate is None) or (invite and not accounts):
         given, missing = ("invite", "accounts") if invite and not accounts else ("key", "certificate")
         raise ConfigError(f"{given} is given without {missing}", f"give --{missing}, too")
+    if speech is not None:
+        read_command(speech)  # complains now
     encryption = None if certificate is None else Encryption(certificate, key)
     address = Address(host, port, names, token, accounts, encryption)
-    server = Server(Path(library), Path(models), address, sources=sources or (Path.cwd(),))
+    server = Server(Path(library), Path(models), address, sources=sources or (Path.cwd(),), speech=speech)
     link = None if server.administered and not invite else server.invite_administrator()
     console = make_console(quiet and server.token is None and link is None)
     if encryption is not None and (warning := encryption.warning()):

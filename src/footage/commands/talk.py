@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from footage.commands.generate import file_made, load
 from footage.commands.terminal import make_console, print_marked
-from footage.errors import ConfigError
+from footage.errors import ConfigError, MediaError
 from footage.media.geometry import Fit
 from footage.models.requests import DeviceName
-
-ESPEAK = "espeak-ng -w {out} {text}"
-"""The speech program that is taken where none is given and it is there."""
 
 
 def talk(
@@ -48,6 +44,7 @@ def talk(
         fit: how a picture of another shape is fitted in.
     """
     from footage.generation import speak as speaking
+    from footage.media import narrator
     from footage.media.reader import Footage
     from footage.media.sound import check_sound
 
@@ -62,46 +59,33 @@ def talk(
     target = Path(f"{first.stem}-talks.mp4") if to is None else Path(to)
     check_sound(target.suffix.lower().lstrip("."))
     pictures = {name: Footage(Path(path)) for name, path in figures.items()}
-    turns = [] if script is None else speaking.read_script(script)
-    for turn in turns:
-        if turn.name not in pictures:
-            raise ConfigError(
-                f'"{turn.name}" speaks in the script, and there is no such figure', f"give {turn.name}=PICTURE"
-            )
+    turns = list[narrator.ScriptLine]()
+    if script is not None:
+        try:
+            written = script.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MediaError(f'"{script}" cannot be read ({error})', "give a text file in UTF-8") from None
+        turns = narrator.read_script(written, f'"{script.name}"')
+        narrator.check_cast(turns, list(pictures))
     loaded = load(model, device)
     with tempfile.TemporaryDirectory() as folder, console.status("speaking"):
         if script is not None:
-            command = speech_program(speech)
+            command = narrator.speech_program(speech)
             said = [
-                (turn.name, speaking.say(command, turn.text, Path(folder) / f"{number}.wav", turn.name))
+                (turn.name, narrator.say(command, turn.text, Path(folder) / f"{number}.wav", turn.name))
                 for number, turn in enumerate(turns)
             ]
             clip = speaking.converse(loaded.speaker, loaded.info, pictures, said, seed=seed, fit=fit)
         else:
             if audio is None:
                 assert text is not None
-                audio = speaking.say(speech_program(speech), text, Path(folder) / "speech.wav")
+                audio = narrator.say(narrator.speech_program(speech), text, Path(folder) / "speech.wav")
             print_marked(console, "warning:", *speaking.listen_through(audio).notes)
             clip = loaded.speak(first, audio, seed=seed, begin=begin, fit=fit)
         clip.save(target, mark=mark)
     console.print(f"{' and '.join(Path(path).name for path in figures.values())} speaks: {target}")
     file_made(loaded, [target], library, console, {"source": first}, clip.metadata)
     return target
-
-
-def speech_program(command: str | None) -> str:
-    """Return the command of the program that reads a text aloud.
-
-    Raises:
-        ConfigError: none is given, and there is no espeak-ng.
-    """
-    if command is None and shutil.which("espeak-ng") is None:
-        raise ConfigError(
-            "no speech program is given, and espeak-ng is not installed",
-            "install one, and give its command, such as --speech 'espeak-ng -w {out} {text}'; or give a recording with "
-            "--audio",
-        )
-    return ESPEAK if command is None else command
 
 
 def named_stills(stills: tuple[str, ...]) -> dict[str, str]:

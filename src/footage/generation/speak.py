@@ -1,4 +1,4 @@
-"""A still that speaks: what is said comes from a file, from a program that reads a text, or live, as it is heard.
+"""A still that speaks: what is said comes from files, such as a program wrote of a text, or live, as it is heard.
 
 All of it streams: a frame is made as soon as the sound around it is known.
 """
@@ -6,9 +6,6 @@ All of it streams: a frame is made as soon as the sound around it is known.
 from __future__ import annotations
 
 import itertools
-import re
-import shlex
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,10 +42,6 @@ OFTEN = 0.005
 """Part of the samples that are cut off, above which a note says so."""
 PAUSE = 0.4
 """Seconds between two lines of a script."""
-LONGEST_TEXT = 5_000
-"""Characters that are given to a speech program at once."""
-SPEECH_SECONDS = 300
-"""A speech program that takes longer is ended."""
 
 
 @dataclass(frozen=True)
@@ -151,95 +144,6 @@ def speak(
 
     about = conversion_metadata(info, still, seed) | {"audio": audio.name}
     return Clip(make, None, info.fps, about, sound)
-
-
-def say(command: str, text: str, out: Path, name: str = "") -> Path:
-    """Let a speech program of the user's read a text into a file of sound; no shell takes part.
-
-    Args:
-        command: the program and its arguments; `{text}`, `{out}` and `{name}` stand for what follows.
-        text: what is said.
-        out: the file, which the program writes.
-        name: who says it.
-
-    Raises:
-        ConfigError: the command is none, or there is no such program, or no text.
-        MediaError: the program failed, or wrote no sound.
-    """
-    # No program can be given what C ends a text with, nor half of a pair that stands for one sign.
-    text = " ".join(text.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8").split())
-    if not text:
-        raise ConfigError("there is no text to speak", "give some words")
-    if len(text) > LONGEST_TEXT:
-        raise ConfigError(
-            f"the text has {len(text):,} characters, and {LONGEST_TEXT:,} are spoken at once",
-            "put it into a script, a line for each part, and give --script",
-        )
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f'speech is "{command}" ({error})', "close every quotation mark") from None
-    if not words or "{text}" not in command or "{out}" not in command:
-        raise ConfigError(
-            f'speech is "{command}"', "give a command with {text} and {out}, such as 'espeak-ng -w {out} {text}'"
-        )
-    # A text that begins with a dash would be taken for an option.
-    text = f" {text}" if text.startswith("-") else text
-    # The text comes last: it may speak of {out}.
-    words = [word.replace("{out}", str(out)).replace("{name}", name).replace("{text}", text) for word in words]
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SPEECH_SECONDS
-        )
-    except OSError as error:
-        raise ConfigError(
-            f'the speech program "{words[0]}" cannot be started ({error.strerror})',
-            "install it, or give another with --speech",
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise MediaError(
-            f"{words[0]} did not end within {SPEECH_SECONDS} seconds", "give a shorter text, or another program"
-        ) from None
-    if done.returncode or not out.is_file() or not out.stat().st_size:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        why = said[-1][:200] if said else "it wrote no sound" if not done.returncode else "it said nothing"
-        raise MediaError(
-            f"{words[0]} ended with status {done.returncode}: {why}", "try the command by itself in a terminal"
-        )
-    return out
-
-
-@dataclass(frozen=True)
-class ScriptLine:
-    """Something that a figure says."""
-
-    name: str
-    text: str
-
-
-def read_script(path: Path) -> list[ScriptLine]:
-    """Read a script: a line for each turn, `name: text`; empty lines and those that begin with # count for nothing.
-
-    The colon may be a wide one, and the file may begin with the mark that some editors write before UTF-8.
-
-    Raises:
-        MediaError: it cannot be read, or a line names nobody, or there is none.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f'"{path}" cannot be read ({error})', "give a text file in UTF-8") from None
-    turns = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, *rest = re.split("[:：]", line, maxsplit=1)
-        if not (name.strip() and rest and rest[0].strip()):
-            raise MediaError(f'line {number} of "{path.name}" is "{line[:80]}"', "write it as name: text")
-        turns.append(ScriptLine(name.strip(), rest[0].strip()))
-    if not turns:
-        raise MediaError(f'"{path.name}" holds no line', "write lines such as anna: hello")
-    return turns
 
 
 def converse(

@@ -267,6 +267,7 @@ class Server:
         address: Address,
         limits: Limits | None = None,
         sources: Sequence[Path] = (),
+        speech: str | None = None,
     ) -> None:
         beyond = not is_loopback(address.host)
         self.token = secrets.token_urlsafe(24) if (beyond or address.token) and not address.accounts else None
@@ -282,7 +283,7 @@ class Server:
         opened = Library(library)
         accounts = Accounts(opened.folder) if address.accounts else None
         keys = Keys(self.token, limits.tries, port, accounts)
-        self.studio = Studio(opened, Catalog(models), keys, limits, sources)
+        self.studio = Studio(opened, Catalog(models), keys, limits, sources, speech)
         names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
         app = application(self.studio, names, addresses=beyond)
         config = uvicorn.Config(

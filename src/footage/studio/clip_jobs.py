@@ -6,6 +6,7 @@ Each result is filed beside its source, with what the source was to it. Torch is
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from footage.library.additions import ClipDetails, Parent
 from footage.library.entries import ClipEntry
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
+from footage.media import narrator
 from footage.media.cuts import Cut, write_cuts
 from footage.models.card import ModelInfo
 from footage.studio.catalog import Catalog, ModelEntry
@@ -42,6 +44,7 @@ RELATIONS = {
     "upscale": "enlarged",
     "translate": "translated",
     "reconstruct": "reconstructed",
+    "talk": "speaking",
     "trim": "trimmed",
     "join": "joined",
 }
@@ -245,6 +248,38 @@ class ClipJobs:
             )
             known = replace(self._known(job, entry), title=f"{entry.title} · {model.info.name}")
             return {"clips": [self._library.add(target, known).id]}
+
+    def talk(self, job: BackgroundJob) -> dict[str, Any]:
+        """Let the first frames of clips speak: a sound, a text, or a script that names who says what."""
+        from footage.generation import speak as speaking
+        from footage.media.reader import Footage
+
+        request, model = job.request, self._load(job)
+        entries, paths = zip(*(self._source(figure["clip"]) for figure in request["figures"]), strict=True)
+        how = {"seed": request["seed"], "fit": request["fit"]}
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+
+            def say(number: int, text: str, name: str = "") -> Path:
+                self._report(job, 0.0, "")
+                command = narrator.speech_program(os.environ.get(narrator.VARIABLE))
+                return narrator.say(command, text, Path(folder) / f"{number}.wav", name)
+
+            if request["script"] is not None:
+                names = [figure["name"] for figure in request["figures"]]
+                turns = narrator.read_script(request["script"])
+                said = [(turn.name, say(number, turn.text, turn.name)) for number, turn in enumerate(turns)]
+                stills = dict(zip(names, map(Footage, paths), strict=True))
+                clip = speaking.converse(model.speaker, model.info, stills, said, **how)
+                spoken, told = [path for _, path in said], list[str]()
+            else:
+                audio = say(0, request["text"]) if request["audio"] is None else Path(request["audio"])
+                told = speaking.listen_through(audio).notes
+                clip, spoken = model.speak(paths[0], audio, begin=request["begin"], **how), [audio]
+            seconds = sum(speaking.listen_through(path).seconds for path in spoken) - request["begin"]
+            clip = replace(clip, frames=max(1, round(seconds * clip.fps)))  # about so many
+            title = ", ".join(entry.title for entry in entries)
+            result = self._file(job, model, iter([clip]), 1, self._known(job, *entries), title=title)
+        return result | ({"told": told} if told else {})
 
     def cut(self, job: BackgroundJob) -> dict[str, Any]:
         """Make a part of a clip, or several clips one behind the other, a clip of its own."""

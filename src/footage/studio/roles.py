@@ -162,6 +162,7 @@ DELETE /api/ratings/answers/{rating}
 _MAKE = """
 GET /generate
 GET /live
+GET /talk
 GET /training/new
 GET /parts/knobs
 GET /evaluate
@@ -183,6 +184,7 @@ POST /api/jobs/translate
 POST /api/jobs/animate
 POST /api/jobs/reconstruct
 POST /api/jobs/upscale
+POST /api/jobs/talk
 POST /api/jobs/trim
 POST /api/jobs/join
 POST /api/jobs/ingest

@@ -17,6 +17,7 @@ from footage.library.entries import Verdict
 from footage.library.library import ClipSelection
 from footage.library.query import SINGULAR, ClipQuery
 from footage.media.geometry import Fit
+from footage.media.narrator import LONGEST_TEXT
 from footage.models.requests import PLAIN, SLIDER_LIMIT, GenerateRequest, Timing, VideoOptions
 
 Id = Annotated[int, Field(ge=1, lt=2**63)]
@@ -381,6 +382,29 @@ class ConvertForm(OfClipForm):
     fit: Fit = "letterbox"
     text: Text | None = None
     """What the result shows, in words; None for what the clip alone says."""
+
+
+class FigureForm(StrictForm):
+    """A figure: the clip of the library whose first frame is its still, and the name that a script calls it by."""
+
+    clip: Id
+    name: Annotated[str, Field(max_length=50)] = ""
+
+
+class TalkForm(StrictForm):
+    """What figures say: a sound, a text, or a script whose lines name who speaks."""
+
+    model: Name
+    figures: list[FigureForm] = Field(min_length=1, max_length=4)
+    audio: Followed | None = None
+    """The number of a clip of the library with sound, or `sound:ID` for one that was sent."""
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
+    script: Annotated[str, Field(max_length=20_000)] | None = None
+    seed: Seed = 0
+    begin: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """Seconds of the sound that are left out at its beginning."""
+    fit: Fit = "crop"
+    tags: list[Name] = Field(default=[], max_length=50)
 
 
 class UpscaleForm(OfClipForm):

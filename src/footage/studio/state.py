@@ -27,6 +27,7 @@ from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.machines.local import cores, devices, lower_priority
+from footage.media import narrator
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits
@@ -111,7 +112,7 @@ class WaitingPairs:
 
 
 LANES = (
-    ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale"),
+    ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale", "talk"),
     ("import", "verify"),
     ("embed",),
     ("ingest", "evaluate"),
@@ -135,8 +136,10 @@ def same_device(device: str) -> tuple[str, ...]:
 class WorkerProcess:
     """Keeps a `footage.studio.worker` going for each of the `LANES`, and each device, for which there are jobs."""
 
-    def __init__(self, library: Library, models: Path) -> None:
+    def __init__(self, library: Library, models: Path, speech: str | None = None) -> None:
         self._library, self._models = library, models
+        # Not among the arguments, which everybody on this computer sees, nor in jobs, which people of the studio see.
+        self._environment = os.environ | ({narrator.VARIABLE: speech} if speech else {})
         self._processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         """Workers by the names of their device, empty for any, and kinds."""
         self._lock = threading.Lock()
@@ -154,7 +157,9 @@ class WorkerProcess:
             command = [sys.executable, "-m", "footage.studio.worker", *folders, *lane]
             # A session of its own: a Ctrl-C in the terminal is the server's, which ends the worker.
             with contextlib.suppress(OSError):  # too many processes, or no memory: `tend` tries again
-                self._processes[lane] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+                self._processes[lane] = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, start_new_session=True, env=self._environment
+                )
                 lower_priority(self._processes[lane].pid, BEHIND_PAGES)
 
     def tend(self) -> None:
@@ -192,6 +197,7 @@ class Studio:
         keys: Keys,
         limits: Limits | None = None,
         sources: Sequence[Path] = (),
+        speech: str | None = None,
     ) -> None:
         self.library, self.catalog, self.keys = library, catalog, keys
         self.limits = limits or Limits()
@@ -201,7 +207,9 @@ class Studio:
         self.sounds = SentSounds(catalog.folder.resolve() / SOUNDS)
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
-        self.worker = WorkerProcess(library, catalog.folder)
+        self.worker = WorkerProcess(library, catalog.folder, speech)
+        self.speech = speech
+        """Command of the program that reads texts aloud, where one was given."""
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
         turns = max(1, cores() - 1)  # one core is left for what is quick
         self.searches, self.likenesses = asyncio.Semaphore(turns), asyncio.Semaphore(turns)

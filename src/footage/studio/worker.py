@@ -103,6 +103,7 @@ class Worker:
             "translate": clips.convert,
             "reconstruct": clips.convert,
             "upscale": clips.upscale,
+            "talk": clips.talk,
             "trim": clips.cut,
             "join": clips.cut,
             "verify": self.verify,

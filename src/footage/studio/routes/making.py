@@ -10,11 +10,15 @@ from pydantic import BaseModel
 from footage.errors import ConfigError, MediaError
 from footage.library.entries import ClipEntry
 from footage.library.jobs import BackgroundJob
+from footage.media import narrator
 from footage.media.geometry import Size, parse_size, plan_enlargement
 from footage.studio.clip_jobs import KEPT_SIZE, LARGEST, PAST_HELD, ClipUse, fitting_use, uses
 from footage.studio.routes.jobs import check_amount, submit_job
-from footage.studio.schemas import ConvertForm, JoinForm, PathId, PredictForm, TrimForm, UpscaleForm
+from footage.studio.schemas import ConvertForm, JoinForm, PathId, PredictForm, TalkForm, TrimForm, UpscaleForm
 from footage.studio.state import CurrentStudio, Studio
+
+SLOWEST = 0.25
+"""Seconds that a character of a text takes to be said, at most: Chinese ones take that long."""
 
 router = APIRouter(prefix="/api", tags=["making of clips"])
 
@@ -68,6 +72,37 @@ def upscale_clip(form: UpscaleForm, studio: CurrentStudio) -> BackgroundJob:
         raise ConfigError(f"size is {frame}", f"give {LARGEST} pixels at most")
     check_amount(studio.limits, 1, entry.frames)
     return submit_of(studio, "upscale", form, entry)
+
+
+@router.post("/jobs/talk")
+def let_figures_speak(form: TalkForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a video in which the first frames of clips speak: a sound, a text, or a script for several figures."""
+    if sum(said is not None for said in (form.audio, form.text, form.script)) != 1:
+        raise ConfigError("what is spoken is not clear", "give one of audio, text and script")
+    names = [figure.name.strip() for figure in form.figures]
+    entries = [source(studio, figure.clip) for figure in form.figures]
+    studio.catalog.usable_model(form.model, "talk")
+    path, seconds = None, 0.0
+    if form.audio is not None:
+        path, seconds = studio.followed(form.audio)
+        if form.begin >= seconds:
+            raise ConfigError(f"begin is {form.begin:g}, and the sound has {seconds:.2f} seconds", "give less")
+    else:
+        narrator.speech_program(studio.speech)  # complains now
+        texts = [form.text or ""]
+        if form.script is not None:
+            if len(set(names)) < len(names) or not all(names):
+                raise ConfigError("figures of a script need names of their own", "give each figure another name")
+            turns = narrator.read_script(form.script)
+            narrator.check_cast(turns, names)
+            texts = [turn.text for turn in turns]
+        seconds = sum(len(narrator.read_text(text)) for text in texts) * SLOWEST
+    if form.script is None and len(entries) > 1:
+        raise ConfigError(f"{len(entries)} figures are given", "give one, or a script")
+    check_amount(studio.limits, 1, round(seconds * studio.catalog.card(form.model).fps))
+    figures = [{"clip": figure.clip, "name": name} for figure, name in zip(form.figures, names, strict=True)]
+    request: dict[str, Any] = {**form.model_dump(), "figures": figures, "audio": None if path is None else str(path)}
+    return submit_job(studio, "talk", {**request, "clips": [entry.id for entry in entries]})
 
 
 @router.post("/jobs/trim")

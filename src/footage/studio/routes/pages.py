@@ -18,11 +18,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from footage import __version__
 from footage.config import IngestConfig
 from footage.data.ingest.pipeline import ingested_from, options_before
-from footage.errors import FootageError, LibraryError
+from footage.errors import ConfigError, FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.import_export import export_formats
 from footage.library.jobs import BackgroundJob
 from footage.library.query import ANY_OF, SORTS, MetricBounds
+from footage.media import narrator
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
@@ -293,7 +294,10 @@ def show_more(clip: Id, studio: CurrentStudio, page: Page) -> HTMLResponse:
         if not use.reason:
             fitting.setdefault(use.verb, []).append(use)
     unfit = [use for use in found if use.reason]
-    return page("more.html", "", clip=entry, verbs=list(fitting), fitting=fitting, unfit=unfit, most=LARGEST)
+    talks = any("talk" in model.verbs for model in studio.catalog.models())
+    return page(
+        "more.html", "", clip=entry, talks=talks, verbs=list(fitting), fitting=fitting, unfit=unfit, most=LARGEST
+    )
 
 
 @router.get("/compare")
@@ -376,6 +380,26 @@ def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
 def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     models, values = live.streaming_models(studio.catalog), dict(request.query_params)
     return page("live.html", "live", models=models, values=values, sounds=studio.sounds.all())
+
+
+@router.get("/talk")
+def show_talk(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show the form by which stills speak, and what they have said; the address may name a model and a still."""
+    models = [model for model in studio.catalog.models() if "talk" in model.verbs]
+    try:
+        told, program = "", Path(narrator.read_command(narrator.speech_program(studio.speech))[0]).name
+    except ConfigError:
+        told, program = "talk_no_program", ""
+    return page(
+        "talk.html",
+        "talk",
+        models=models,
+        values=dict(request.query_params),
+        sounds=studio.sounds.all(),
+        program=program,
+        told=told,
+        jobs=jobs_of(studio, "talk"),
+    )
 
 
 # Data sets

@@ -26,7 +26,7 @@ export function followed(form) {
 }
 
 // Send a sound, and choose it.
-function sends(form) {
+export function sends(form) {
   const [field, button, file] = [form.elements.sent, form.querySelector("[data-send-sound]"), form.querySelector("#sound input[type=file]")];
   button.addEventListener("click", () => file.click());
   file.addEventListener("change", async () => {
