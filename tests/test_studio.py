@@ -58,7 +58,7 @@ def entered(client: TestClient, studio: Studio) -> TestClient:
 
 def test_pages_are_whole_and_hold_no_script_or_style_of_their_own(client: TestClient) -> None:
     names = ["/", "/?bin=true", "/clip/1", "/compare?ids=1&ids=2", "/duplicates", "/generate", "/activity", "/live"]
-    names += ["/rate", "/rate/x", "/training", "/reports", "/enter", "/parts/clips?text=clip", "/parts/facets"]
+    names += ["/talk", "/rate", "/rate/x", "/training", "/reports", "/enter", "/parts/clips?text=clip", "/parts/facets"]
     for name in [*names, "/parts/cards?ids=1&ids=2", "/parts/jobs"]:
         answer = client.get(name)
         assert answer.status_code == 200, name

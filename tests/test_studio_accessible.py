@@ -14,6 +14,7 @@ from footage.library.library import Library
 from footage.studio.app import ROUTERS, Address, Server
 from footage.studio.roles import Role, Visitor
 from tests.clips import moving, write
+from tests.models import save_tiny_model
 from tests.people import make_accounts
 from tests.streams import save_tiny_stream
 from tests.test_studio_locales import save_dataset, save_run
@@ -38,6 +39,7 @@ PAGES = {
     "/generate": ("/generate", "/generate?a=1&b=2"),
     "/activity": ("/activity",),
     "/live": ("/live",),
+    "/talk": ("/talk",),
     "/data": ("/data", "/data?add=数据集"),
     "/data/audit": ("/data/audit?name=数据集",),
     "/rate": ("/rate",),
@@ -65,6 +67,7 @@ EMPTY = (
     "/",
     "/generate",
     "/live",
+    "/talk",
     "/rate",
     "/data",
     "/training",
@@ -110,6 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             )
     models = folder / "models"
     save_tiny_stream(models / "tiny", ("walk", "run"))
+    save_tiny_model(models / "speaker", (), preset="talk-64", clip__frames=5, clip__height=16, clip__width=16)
     save_run(models / "训练")
     save_dataset(models)
     save_reports(models)

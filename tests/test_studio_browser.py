@@ -633,6 +633,7 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
         "/compare?ids=1&ids=2",
         "/generate",
         "/live",
+        "/talk",
         "/rate",
         "/rate/x?model=other&model=imported",
     ):

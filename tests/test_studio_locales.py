@@ -38,6 +38,7 @@ from tests.clips import moving, still, write
 from tests.ingesting import ingest
 from tests.libraries import save_clip
 from tests.people import make_accounts, sign_in
+from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
 
@@ -179,9 +180,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     # models, runs and reports
     models = folder / "模型"
     save_tiny_stream(models / "流", ("走", "跑"))
-    card = json.loads((models / "流" / "model.json").read_text()) | {"dataset": "数据"}
-    del card["digest"]
-    (models / "流" / "model.json").write_text(json.dumps({**card, "digest": files.json_digest(card)}))
+    save_tiny_model(models / "话", (), preset="talk-64", clip__frames=5, clip__height=16, clip__width=16)
+    for name in ("话", "流"):
+        card = json.loads((models / name / "model.json").read_text()) | {"dataset": "数据"}
+        del card["digest"]
+        (models / name / "model.json").write_text(json.dumps({**card, "digest": files.json_digest(card)}))
     for name, wrong in {"静": {"fps": 0}, "短": {"labels": ["走"]}, "假": {"made_by": "别人", "schema": 9}}.items():
         (models / name).mkdir()
         other = card | wrong
@@ -301,6 +304,8 @@ ADDRESSES = (
         "/activity",
         "/live",
         "/live?model=流",
+        "/talk",
+        "/talk?model=话&still=1",
         "/rate",
         "/rate/评比",
         "/rate/评比/results",

@@ -364,6 +364,7 @@ PAGES += (
     "/?album={}",
     "/generate?model={}&a={}&b=1&seed={}&sliders={}",
     "/live?model={}",
+    "/talk?model={}&still={}&audio={}",
 )
 PAGES += ("/training/run?name={}", "/reports/view?name={}", "/language/{}", "/static/{}", "/{}", "/api/clips?cursor={}")
 
