@@ -37,8 +37,8 @@ from footage.training.run_folder import DataNote, RunFolder, write_config
 from tests.clips import moving, still, write
 from tests.ingesting import ingest
 from tests.libraries import save_clip
-from tests.people import make_accounts, sign_in
 from tests.models import save_tiny_model
+from tests.people import make_accounts, sign_in
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
 
