@@ -14,7 +14,7 @@ from footage.data.ingest.shards import load_state, save_state
 from footage.data.store import JPEG_SCHEMA, RAW_SCHEMA, SOUND_SCHEMA, Dataset, content_hash
 from footage.errors import DatasetError
 from footage.media.encode import write_clip
-from footage.media.sound import RATE, as_stereo
+from footage.media.sound import RATE, as_stereo, read_sound
 from tests import clips
 from tests.ingesting import ingest
 from tests.sounds import RATE as SONG_RATE
@@ -113,6 +113,32 @@ def test_sound_can_be_left_out(tmp_path):
     source = spoken(tmp_path / "in" / "a.mp4")
     data = ingest([source], tmp_path / "data", height=32, width=32, workers=0, sound=False).dataset
     assert data.info.schema == RAW_SCHEMA and not list((tmp_path / "data").glob("*sound*"))
+
+
+@pytest.mark.parametrize(("frames", "heard"), [(60, 30), (30, 60)])
+def test_sound_that_is_shorter_or_longer_than_its_pictures(tmp_path, frames, heard):
+    """The sound is cut at the end of the pictures, or followed by silence."""
+    wave = read_sound(spoken(tmp_path / "sound.mp4", heard)).samples
+    pictures = clips.write(tmp_path / "pictures.mp4", clips.moving(frames, (32, 32), 5))
+    (tmp_path / "in").mkdir()
+    with av.open(str(pictures)) as source, av.open(str(tmp_path / "in" / "a.mov"), "w") as out:
+        video = out.add_stream_from_template(source.streams.video[0])
+        audio = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                out.mux(packet)
+        frame = av.AudioFrame.from_ndarray((32_767 * wave[None]).astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        for packet in [*audio.encode(frame), *audio.encode()]:
+            out.mux(packet)
+    data = ingest([tmp_path / "in"], tmp_path / "data", height=32, width=32, workers=0).dataset
+    (row,) = data.rows
+    assert row.frames == frames and row.sound
+    expected = np.arange(0, min(frames, heard), 10) + 0.5
+    assert np.allclose(pulses(data, row), expected, atol=0.2)
+    silent = data.sound(row).samples[round(heard / 25 * RATE) + RATE // 10 :]
+    assert not (np.abs(silent) > 1e-3).any()
 
 
 def test_sound_goes_with_its_clip_when_sources_come_and_go(tmp_path):

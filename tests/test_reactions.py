@@ -26,7 +26,7 @@ from footage.models.reactions import (
 )
 from footage.models.requests import GenerateRequest, TimeMapping, Timing
 from tests.models import save_tiny_model
-from tests.sounds import play
+from tests.sounds import play, write
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
 
@@ -315,6 +315,32 @@ def test_generate_writes_the_sound_beside_the_pictures(model: Model, song: Path,
     assert made is not None and original is not None
     count = len(original.samples) - 2000
     assert np.corrcoef(made.samples[:count], original.samples[:count])[0, 1] > 0.95, "in time to the sample"
+
+
+@pytest.mark.parametrize(("rate", "layout", "channels"), [(8_000, "mono", 1), (192_000, "7.1", 8), (44_100, "5.1", 6)])
+def test_sound_of_any_rate_and_channels_is_followed_and_heard(
+    model: Model, tmp_path: Path, rate: int, layout: str, channels: int
+) -> None:
+    track = play("march", 120, 3, rate=rate)
+    song = write(tmp_path / "song.wav", np.tile(track.samples, (channels, 1)), rate, layout=layout)
+    reaction = reaction_to(song, None, None, 25.0)
+    assert reaction.heard.tempo == pytest.approx(120, abs=1)
+    assert np.abs(reaction.heard.beats[:4, None] - track.beats).min(axis=1).max() < 0.03
+    (clip,) = model.generate(1, audio=str(song), react="kick:strength")
+    made = read_sound(clip.save(tmp_path / "clip.mp4"))
+    assert clip.frames == round(3 * 12.5) and made is not None and np.abs(made.samples).max() > 0.2
+
+
+@pytest.mark.parametrize("seconds", [1.2, 6.0])
+def test_a_video_may_be_shorter_or_longer_than_its_sound(
+    model: Model, song: Path, tmp_path: Path, seconds: float
+) -> None:
+    (clip,) = model.generate(1, audio=str(song), seconds=seconds, react="kick:strength")
+    assert clip.frames == round(seconds * 12.5) and len(clip.array()) == clip.frames
+    made = read_sound(clip.save(tmp_path / "clip.mp4"))
+    assert made is not None and len(made.samples) / RATE == pytest.approx(seconds, abs=0.1)
+    behind = made.samples[round(4.1 * RATE) :]
+    assert np.abs(made.samples[:RATE]).max() > 0.2 and not (np.abs(behind) > 0.01).any(), "behind it is silence"
 
 
 def test_formats_without_sound_are_refused_before_work(model: Model, song: Path, tmp_path: Path, capsys) -> None:

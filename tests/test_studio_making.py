@@ -183,6 +183,8 @@ def test_what_does_not_fit_is_refused(client: TestClient) -> None:
         answer = client.post(f"/api/jobs/{kind}", json=request)
         assert answer.status_code == 400 and answer.json()["problem"], (kind, request, answer.text)
     assert client.post("/api/jobs/trim", json={"clip": 99, "first": 0, "last": 1}).status_code == 404
+    answer = client.post("/api/live", json={"model": "stream", "text": "left"})
+    assert answer.status_code == 400 and "was trained without captions" in answer.json()["problem"]
 
 
 def test_a_part_of_a_clip_becomes_a_clip_and_clips_become_one(client: TestClient, studio: Studio) -> None:

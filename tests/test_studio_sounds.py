@@ -91,7 +91,7 @@ def test_what_is_no_sound_is_refused(
 
 def test_a_stream_follows_a_sound_and_begins_anew_with_it(studio: Studio, client: TestClient, song: Path) -> None:
     said = client.post("/api/sounds?name=a.wav", content=song.read_bytes()).json()
-    told = LiveStreams(studio).told(LiveForm(audio=f"sound:{said['id']}", react="kick:strength", seed=3))
+    told = LiveStreams(studio).told(LiveForm(audio=f"sound:{said['id']}", react="kick:strength", seed=3), "tiny")
     path = str(studio.sounds.find(said["id"])[0])
     assert (told["audio"], told["react"]) == (path, "kick:strength")
     refused = client.post("/api/live", json={"model": "tiny", "audio": "sound:" + "0" * 16})

@@ -42,6 +42,7 @@ from footage.models.talking.figure import (
 )
 from footage.models.talking.judge import SyncJudge, mouths, shifted, sync_loss
 from footage.models.translators.translate import StillMoves
+from tests import sounds
 from tests.models import save_tiny_model, tiny_config
 
 RATE = speech.RATE
@@ -564,6 +565,17 @@ def test_a_still_speaks_a_recording(model: Path, tmp_path: Path) -> None:
     assert np.array_equal(loaded.speak(still, audio, seed=2, begin=0.4).array(), whole[5:])
     with pytest.raises(ConfigError, match="begin is 9"):
         loaded.speak(still, audio, begin=9)
+
+
+@pytest.mark.parametrize(("rate", "layout", "channels"), [(8_000, "mono", 1), (192_000, "7.1", 8)])
+def test_a_figure_speaks_sound_of_any_rate_and_channels(
+    model: Path, tmp_path: Path, rate: int, layout: str, channels: int
+) -> None:
+    still, samples = save_still(tmp_path / "anna.png"), np.tile(tone(0.8, rate=rate), (channels, 1))
+    audio = sounds.write(tmp_path / "speech.wav", samples, rate, layout=layout)
+    made = footage.talk(model, (str(still),), audio=audio, to=tmp_path / "a.mp4", device="cpu", quiet=True)
+    heard = read_sound(made)
+    assert heard is not None and heard.seconds == pytest.approx(0.8, abs=0.1) and np.abs(heard.samples).max() > 0.1
 
 
 def test_two_figures_speak_in_turn(model: Path, tmp_path: Path) -> None:

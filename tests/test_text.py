@@ -23,7 +23,7 @@ from footage.config.presets import override, preset, tiny
 from footage.config.words import TokenTable, fnv1a, pieces_of, unknown_words, vocabulary, words_of
 from footage.data.audit import Audit
 from footage.data.clips import BuiltInClips, Loader
-from footage.data.ingest.sources import LabelFile, scan
+from footage.data.ingest.sources import LabelFile, Source, scan
 from footage.data.store import ClipRow, Dataset
 from footage.data.synthetic import TEMPLATES, WORDS, compose_captions
 from footage.errors import ConfigError, FootageError, ModelError
@@ -373,6 +373,23 @@ def test_several_captions_of_a_clip(tmp_path: Path) -> None:
     row = ClipRow("a.mp4", 0, 1, 25, None, found["a.mp4"], "train", "shard", 0, "0")
     assert row.captions == ("a man walks", "他在走路", "هو يمشي")
     assert dataclasses.replace(row, caption=None).captions == ()
+
+
+def test_a_caption_of_ten_thousand_characters_is_kept_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    long = "红色 red أحمر " * 834
+    for name, caption in (("a", long.strip()), ("b", ""), ("c", " \n\t\n")):
+        write(tmp_path / "in" / f"{name}.mp4", moving(30, (32, 32), seed=ord(name)))
+        (tmp_path / "in" / f"{name}.txt").write_text(caption, encoding="utf-8")
+    data = ingest([tmp_path / "in"], tmp_path / "data", height=32, width=32, workers=0).dataset
+    captions = {row.source.split("/")[-1]: row.captions for row in data.rows}
+    assert captions["b.mp4"] == captions["c.mp4"] == ()
+    assert [len(caption) for caption in captions["a.mp4"]] == [len(long.strip())] and len(long) > 10_000
+    (tmp_path / "endless.txt").write_text("红" * 30_000, encoding="utf-8")
+    assert Source("video", "endless.mp4", tmp_path / "endless.mp4").caption_beside() == "红" * (2**16 // 3), (
+        "its beginning"
+    )
+    table = TokenTable(list(captions["a.mp4"]), READ)
+    assert table.pieces(np.array([0])).shape[1] == READ.words, "what is learned from is its beginning"
 
 
 def test_a_table_may_have_a_row_for_each_caption(tmp_path: Path) -> None:

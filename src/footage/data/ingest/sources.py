@@ -39,8 +39,8 @@ from footage.media.reader import Footage
 
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")
-MAX_CAPTION = 10_000
-"""A caption file is read up to this many bytes."""
+MAX_CAPTION = 2**16
+"""A caption file is read up to this many bytes: more than 10,000 characters of any script."""
 HEADS = {"txt": MAX_CAPTION, **dict.fromkeys(MAY_MOVE, HEAD)}
 """Bytes of the beginning of a file at an address that tell what kind of source it is, or its caption, by its ending."""
 
@@ -289,8 +289,10 @@ class Source:
         with contextlib.suppress(OSError, ValueError):
             if not is_special(beside):
                 with open(beside, "rb") as handle:
-                    text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
-                return caption_lines(text)
+                    content = handle.read(MAX_CAPTION)
+                whole = len(content) < MAX_CAPTION
+                # What is cut off may be in the middle of a sign.
+                return caption_lines(content.decode("utf-8", "replace" if whole else "ignore"))
         return None
 
 

@@ -123,7 +123,7 @@ class LiveStreams:
     async def start(self, form: LiveStartForm) -> StreamProcess:
         """Start a process and tell it what to stream; refuse an unknown model, and more streams than may be."""
         await asyncio.to_thread(self._studio.catalog.usable_model, form.model, "generate")
-        folder, told = self._studio.catalog.model(form.model), await asyncio.to_thread(self.told, form)
+        folder, told = self._studio.catalog.model(form.model), await asyncio.to_thread(self.told, form, form.model)
         async with self._starting:
             await self.sweep()
             if len(self._streams) >= self._studio.limits.streams:
@@ -138,8 +138,9 @@ class LiveStreams:
         await stream.send(request)
         return stream
 
-    def told(self, form: LiveForm) -> dict[str, Any]:
-        """Return what a process is told: the form, with the file of the sound that it follows."""
+    def told(self, form: LiveForm, model: str) -> dict[str, Any]:
+        """Return what the process of a model is told: the form, with the file of the sound that it follows."""
+        self._studio.catalog.card(model).check_text(form.text)
         followed = None if form.audio is None else str(self._studio.followed(form.audio)[0])
         return {**to_json(form), "audio": followed}
 
@@ -207,7 +208,7 @@ async def get_stream(live: str, streams: CurrentStreams, visitor: CurrentVisitor
 async def change_stream(live: str, form: LiveForm, streams: CurrentStreams, visitor: CurrentVisitor) -> LiveEntry:
     """Let a stream go on with other values; it does so with its next frame."""
     stream = streams.get(live, visitor)
-    await stream.send(await asyncio.to_thread(streams.told, form))
+    await stream.send(await asyncio.to_thread(streams.told, form, stream.model))
     return stream.entry()
 
 
