@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from footage.data.audit import Audit
-from footage.data.ingest import pipeline, shards
-from footage.data.ingest.pipeline import assign_splits
+from footage.data.ingest import builder, shards
+from footage.data.ingest.builder import assign_splits
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError
 from tests import clips
@@ -69,7 +69,7 @@ def test_the_number_of_workers_changes_nothing(folder, tmp_path):
 def test_a_second_run_decodes_nothing(folder, tmp_path, monkeypatch):
     first = ingest([folder], tmp_path / "d", workers=0)
     shard = (tmp_path / "d/shard-00000.npy").stat()
-    monkeypatch.setattr(pipeline, "part_job", None)
+    monkeypatch.setattr(builder, "part_job", None)
     again = ingest([folder], tmp_path / "d", workers=0)
     assert (again.decoded, again.reused) == (0, 12)
     assert tables(first.dataset) == tables(again.dataset)
@@ -294,7 +294,7 @@ def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
     class Killed(BaseException):
         pass
 
-    module = shards if after in ("save_state", "pack") else pipeline
+    module = shards if after in ("save_state", "pack") else builder
     real = getattr(module, after)
     calls = []
 

@@ -14,7 +14,7 @@ from footage.config import ClipConfig
 from footage.data.audit import Audit
 from footage.data.clips import DatasetClips, Loader, open_clips
 from footage.data.crops import SmallClips
-from footage.data.ingest import intake, pipeline, shards
+from footage.data.ingest import builder, intake, shards
 from footage.data.jpeg import MARK, JpegFile, JpegWriter, encode
 from footage.data.store import Dataset, area_means
 from footage.errors import ConfigError, DatasetError
@@ -393,7 +393,7 @@ def test_training_and_audit_read_it(both):
     facts = dict(Audit(jpeg).summary)
     assert facts["frames"] == "96×72 RGB, 25 fps; JPEG of quality 95, also at 1/4 of their size"
     assert dict(Audit(raw).summary)["frames"] == "96×72 RGB, 25 fps"
-    assert pipeline.content_hash(jpeg.rows, 95) == jpeg.info.content_hash != pipeline.content_hash(jpeg.rows, 96)
+    assert builder.content_hash(jpeg.rows, 95) == jpeg.info.content_hash != builder.content_hash(jpeg.rows, 96)
 
 
 def test_small_clips_for_training_are_kept_while_there_is_room(both, monkeypatch):

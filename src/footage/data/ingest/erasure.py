@@ -9,7 +9,8 @@ from pathlib import Path
 
 from footage import files
 from footage.data.ingest import shards
-from footage.data.ingest.pipeline import INNER, alone, find_source, ingested_from, sweep
+from footage.data.ingest.builder import INNER, alone, sweep
+from footage.data.ingest.pipeline import find_source, ingested_from
 from footage.data.ingest.shards import DecodeOptions, IngestState, Wanted
 from footage.data.store import Dataset, content_hash, labels_of, save_tables
 from footage.errors import DatasetError, nearest

@@ -28,6 +28,7 @@ import numpy as np
 from footage import files
 from footage.config import IngestConfig
 from footage.config.strict import require
+from footage.data.ingest.builder import INNER, assign_splits
 from footage.data.ingest.sources import LabelFile, SourceScan, root_names
 from footage.data.store import (
     SCHEMA,
@@ -59,8 +60,8 @@ from footage.media.volumes import (
 
 Report = Callable[[int, int], None]
 """Called with how many volumes are read, of how many files and series."""
-INNER, SECRET, NOTE = "ingest", "secret", "volumes.json"
-"""Folder of what only the ingest reads, and its files: the key of the hashes, and what the dataset was made of."""
+SECRET, NOTE = "secret", "volumes.json"
+"""Files of `INNER`: the key of the hashes, and what the dataset was made of."""
 VERSION = 1
 """Raised when the same options give other voxels than before."""
 HU_WINDOW = (-1024.0, 1500.0)
@@ -339,8 +340,6 @@ class VolumeBuilder:
 
     def sides(self, parts: Sequence[VolumePart], before: Mapping[str, Split]) -> dict[str, Split]:
         """Assign patients to sides, by the hash of their number; those of before keep theirs."""
-        from footage.data.ingest.pipeline import assign_splits
-
         patients = {part.source.patient: self.hashed("patient", part.source.patient) for part in parts}
         earlier = {digest: before[digest[:12]] for digest in patients.values() if digest[:12] in before}
         return assign_splits(patients, self.config.heldout, earlier)
