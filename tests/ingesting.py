@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from footage.config import IngestConfig
-from footage.data.ingest.pipeline import IngestProgress, IngestResult
+from footage.data.ingest.builder import IngestResult
+from footage.data.ingest.pipeline import IngestProgress
 from footage.data.ingest.pipeline import ingest as ingest_sources
 
 

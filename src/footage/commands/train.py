@@ -23,7 +23,7 @@ from footage.trust.locks import lock_new
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from footage.data.ingest.pipeline import IngestResult
+    from footage.data.ingest.builder import IngestResult
     from footage.data.store import Dataset
     from footage.media.geometry import VolumeScale
     from footage.training.comparison import Comparison

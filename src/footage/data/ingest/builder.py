@@ -6,7 +6,7 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,24 @@ VERSION = 3
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
 REDO = ""
 """Digest of options of a source that the next ingest tries again."""
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What came of an ingest."""
+
+    dataset: Dataset
+    sources: int
+    decoded: int
+    """Sources decoded in this run."""
+    reused: int
+    """Sources that an earlier run had decoded."""
+    gone: tuple[str, ...]
+    """Sources of an earlier run that were not given again: their clips were taken out."""
+    rejections: tuple[Rejection, ...]
+    ignored: dict[str, int]
+    """Files of other kinds, by ending."""
+    seconds: float
 
 
 @contextlib.contextmanager

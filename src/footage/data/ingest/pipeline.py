@@ -21,7 +21,7 @@ from footage import files
 from footage.config import IngestConfig, differences
 from footage.config.registry import imported
 from footage.data.ingest import shards, volumes
-from footage.data.ingest.builder import INNER, DatasetBuilder, Phase, Report, alone
+from footage.data.ingest.builder import INNER, DatasetBuilder, IngestResult, Phase, Report, alone
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import (
     HEADS,
@@ -37,8 +37,6 @@ from footage.data.store import (
     SUMS,
     Coding,
     Dataset,
-    Rejection,
-    read_dataset_info,
     read_sums,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
@@ -72,24 +70,6 @@ class IngestProgress:
     """The source that was done last, or nothing."""
     seconds: float
     """Time since the beginning."""
-
-
-@dataclass(frozen=True)
-class IngestResult:
-    """What came of an ingest."""
-
-    dataset: Dataset
-    sources: int
-    decoded: int
-    """Sources decoded in this run."""
-    reused: int
-    """Sources that an earlier run had decoded."""
-    gone: tuple[str, ...]
-    """Sources of an earlier run that were not given again: their clips were taken out."""
-    rejections: tuple[Rejection, ...]
-    ignored: dict[str, int]
-    """Files of other kinds, by ending."""
-    seconds: float
 
 
 def ingest(
@@ -157,8 +137,9 @@ def _ingest(
     remembered = folder / INNER / "settings.json"
     asks = config.spacing is not None or config.window is not None or config.patients_of is not None
     if asks or (not listing.sources and volumes.holds_volumes(inputs, listing)):
-        return _ingest_volumes(
-            inputs, folder, [None if far is None else far.address, *origin["inputs"]], config, report
+        given = [*([] if far is None else [far.address]), *origin["inputs"]]
+        return volumes.ingest_volumes(
+            inputs, folder, config, lambda done, total: report("decode", done, total, ""), given
         )
     with alone(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
@@ -189,36 +170,6 @@ def _ingest(
         gone=builder.gone,
         rejections=tuple(dataset.rejections),
         ignored=dict(listing.ignored),
-        seconds=time.monotonic() - began,
-    )
-
-
-def _ingest_volumes(
-    inputs: Sequence[Path | str], folder: Path, places: Sequence[str | None], config: IngestConfig, report: Report
-) -> IngestResult:
-    """Make a dataset of volumes, in this process; see `footage.data.ingest.volumes`.
-
-    None of the `places`, as they were given, may be an address.
-    """
-    began = time.monotonic()
-    for address in filter(None, (remote.address_of(place) for place in places if place is not None)):
-        problem = f'"{address}" is an address, and volumes stay on this machine'
-        raise ConfigError(problem, "give a folder here, and copy it where it may be")
-    if (folder / "dataset.json").exists() and read_dataset_info(folder).volume is None:
-        raise DatasetError(f'"{folder}" holds a dataset of clips', "give another folder for volumes")
-    with alone(folder):
-        builder = volumes.VolumeBuilder(folder, inputs, config, lambda done, total: report("decode", done, total, ""))
-        if not (folder / INNER / "settings.json").exists():  # marks the folder as ours; no path, which may hold a name
-            files.write_json(folder / INNER / "settings.json", {"fps": None, "inputs": [], "options": {}})
-        dataset = builder.build(config.name or folder.resolve().name)
-    return IngestResult(
-        dataset=dataset,
-        sources=len(builder.sources),
-        decoded=builder.decoded,
-        reused=len(builder.sources) - builder.decoded,
-        gone=(),
-        rejections=tuple(builder.rejections),
-        ignored={},
         seconds=time.monotonic() - began,
     )
 

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,7 @@ import numpy as np
 from footage import files
 from footage.config import IngestConfig
 from footage.config.strict import require
-from footage.data.ingest.builder import INNER, assign_splits
+from footage.data.ingest.builder import INNER, IngestResult, alone, assign_splits
 from footage.data.ingest.sources import LabelFile, SourceScan, root_names
 from footage.data.store import (
     SCHEMA,
@@ -40,9 +41,11 @@ from footage.data.store import (
     Split,
     content_hash,
     labels_of,
+    read_dataset_info,
     save_tables,
 )
 from footage.errors import ConfigError, DatasetError
+from footage.machines import remote
 from footage.media.dicom import DicomSeries, find_series, is_dicom, read_series
 from footage.media.geometry import VolumeScale
 from footage.media.probe import UnusableMedia
@@ -498,3 +501,42 @@ class VolumeBuilder:
         for path in self.folder.glob("shard-*.npy"):
             if path.name not in {row.shard for row in rows}:
                 path.unlink()
+
+
+def ingest_volumes(
+    inputs: Sequence[Path | str], folder: Path, config: IngestConfig, report: Report, given: Sequence[str]
+) -> IngestResult:
+    """Make a dataset of volumes, in this process.
+
+    Args:
+        inputs: files and folders on this machine.
+        folder: of the dataset.
+        config: the options.
+        report: called with how many are done.
+        given: what inputs and folder were called; no address, for volumes stay here.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed, or something is at an address.
+        DatasetError: nothing can be ingested, or the folder holds a dataset of clips.
+    """
+    began = time.monotonic()
+    for address in filter(None, map(remote.address_of, given)):
+        problem = f'"{address}" is an address, and volumes stay on this machine'
+        raise ConfigError(problem, "give a folder here, and copy it where it may be")
+    if (folder / "dataset.json").exists() and read_dataset_info(folder).volume is None:
+        raise DatasetError(f'"{folder}" holds a dataset of clips', "give another folder for volumes")
+    with alone(folder):
+        builder = VolumeBuilder(folder, inputs, config, report)
+        if not (folder / INNER / "settings.json").exists():  # marks the folder as ours; no path, which may hold a name
+            files.write_json(folder / INNER / "settings.json", {"fps": None, "inputs": [], "options": {}})
+        dataset = builder.build(config.name or folder.resolve().name)
+    return IngestResult(
+        dataset=dataset,
+        sources=len(builder.sources),
+        decoded=builder.decoded,
+        reused=len(builder.sources) - builder.decoded,
+        gone=(),
+        rejections=tuple(builder.rejections),
+        ignored={},
+        seconds=time.monotonic() - began,
+    )
