@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -259,15 +259,26 @@ def erase(
             count = library.erase(erasure.digests, erasure.paths if erasure.digests else {source})
         clips += count
         console.print(f"erased   {count:,} clips from {folder}")
-    other = "may have seen it: it learned from another state of"
-    seen = [
-        f"{name} has seen it" if digest in erasure.hashes else f"{name} {other} {dataset}"
-        for name, dataset, digest in (*taught, *cards)
-        if digest in erasure.hashes or dataset in erasure.hashes.values()
-    ]
-    print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in dict.fromkeys(seen)))
+    seen = who_saw([*taught, *cards], erasure.hashes)
+    print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in seen))
     if not seen:
         where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"
         console.print(f"models   none {where}")
     erasure.end()
-    return Erased(clips, tuple(dict.fromkeys(seen)))
+    return Erased(clips, seen)
+
+
+def who_saw(models: Sequence[tuple[str, str | None, str | None]], hashes: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which models have seen what data sets held, or may have.
+
+    Args:
+        models: name, data set and its hash of each.
+        hashes: names of the data sets as they were, by their hashes.
+    """
+    other = "may have seen it: it learned from another state of"
+    seen = [
+        f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
+        for name, dataset, digest in models
+        if digest in hashes or dataset in hashes.values()
+    ]
+    return tuple(dict.fromkeys(seen))

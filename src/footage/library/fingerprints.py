@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footage.errors import LibraryError, MediaError
 from footage.library.entries import ClipEntry
 from footage.media.fingerprints import CROPS, VERSION, WIDTH, Codes, Match, Samples, find, make_codes, read_samples
 
@@ -52,21 +51,7 @@ class Fingerprints:
                 (VERSION,),
             )
             lacking = [row["id"] for row in rows]
-        count = 0
-        for number, clip in enumerate(lacking, 1):
-            try:
-                with self._storage.database.read() as connection:
-                    entry = self._storage.entry(connection, clip)
-                samples = read_samples(self._storage.clip_file(entry))
-            except (MediaError, LibraryError):  # or it was purged meanwhile
-                samples = None
-            if samples is not None:
-                with self._storage.database.write() as connection:
-                    if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
-                        keep_fingerprint(connection, clip, samples)
-                        count += 1
-            progress(number, len(lacking))
-        return count
+        return self._storage.look_at(lacking, read_samples, keep_fingerprint, progress)
 
     def find(self, path: Path, progress: Callable[[int, int], object] = lambda *_: None) -> FoundClip | None:
         """Return the clip that a file was copied from; see `Library.find`."""

@@ -26,11 +26,11 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 from urllib.parse import quote
 
 from footage import files
@@ -42,6 +42,8 @@ from footage.library.seen import SEEN, SeenVectors
 from footage.library.similarity import Vectors
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.media.thumbnails import Thumbnails, read_thumbnails
+
+T = TypeVar("T")
 
 APPLICATION = 0x666F6F74
 """SQLite's `application_id` of a library: "foot" in ASCII."""
@@ -905,6 +907,33 @@ class Storage:
         if not self.file_store.inside(path):
             raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
         return path
+
+    def look_at(
+        self,
+        clips: Sequence[int],
+        look: Callable[[Path], T],
+        keep: Callable[[sqlite3.Connection, int, T], object],
+        progress: Callable[[int, int], object],
+    ) -> int:
+        """Look at the files of clips, one after another, and keep what is found of each; return of how many.
+
+        Clips that cannot be read, or were purged meanwhile, are passed over.
+        """
+        count = 0
+        for number, clip in enumerate(clips, 1):
+            try:
+                with self.database.read() as connection:
+                    entry = self.entry(connection, clip)
+                found = look(self.clip_file(entry))
+            except (MediaError, LibraryError):
+                progress(number, len(clips))
+                continue
+            with self.database.write() as connection:
+                if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
+                    keep(connection, clip, found)
+                    count += 1
+            progress(number, len(clips))
+        return count
 
     def picture(self, entry: ClipEntry, *, moving: bool) -> Path:
         """Return a clip's thumbnail or preview, made again where it is missing."""

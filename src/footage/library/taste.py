@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import LibraryError, MediaError
+from footage.errors import LibraryError
 from footage.library import similarity
 from footage.library.descriptors import DESCRIPTORS, VERSION, Descriptors, describe
 from footage.media.thumbnails import read_thumbnails
@@ -563,18 +563,5 @@ class TasteLearner:
 
     def measure(self, *, judged: bool = False, progress: Callable[[int, int], object] = lambda *_: None) -> int:
         """Measure the clips whose descriptors are not known; return how many. What cannot be read is passed over."""
-        lacking, count = self.unmeasured(judged=judged), 0
-        for number, clip in enumerate(lacking):
-            try:
-                with self._storage.database.read() as connection:
-                    entry = self._storage.entry(connection, clip)
-                numbers = describe(read_thumbnails(self._storage.clip_file(entry)))
-            except (MediaError, LibraryError):  # or it was purged meanwhile
-                numbers = None
-            if numbers is not None:
-                with self._storage.database.write() as connection:
-                    if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
-                        keep_descriptors(connection, clip, numbers)
-                        count += 1
-            progress(number + 1, len(lacking))
-        return count
+        lacking = self.unmeasured(judged=judged)
+        return self._storage.look_at(lacking, lambda path: describe(read_thumbnails(path)), keep_descriptors, progress)
