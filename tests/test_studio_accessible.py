@@ -11,6 +11,7 @@ import pytest
 
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
+from footage.library.timelines import Timeline, TimelinePart
 from footage.studio.app import ROUTERS, Address, Server
 from footage.studio.roles import Role, Visitor
 from tests.clips import moving, write
@@ -36,6 +37,7 @@ PAGES = {
     "/clip/{clip}": ("/clip/1", "/clip/4"),
     "/compare": ("/compare", "/compare?ids=1&ids=2"),
     "/duplicates": ("/duplicates",),
+    "/timeline": ("/timeline",),
     "/generate": ("/generate", "/generate?a=1&b=2"),
     "/activity": ("/activity",),
     "/live": ("/live",),
@@ -65,6 +67,7 @@ PEOPLE = {
 """Pages of a studio that has accounts, to an administrator."""
 EMPTY = (
     "/",
+    "/timeline",
     "/generate",
     "/live",
     "/talk",
@@ -104,6 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         library.update(2, verdict="reject")
         library.albums.put(library.albums.create("album").id, [1, 2])
         library.ratings.add("calm", "fidelity", 1, 3, "a", "rater")
+        library.timelines.save("film", Timeline((TimelinePart(clip=1), TimelinePart(title="title"))))
         for state in ("failed", "cancelled"):
             job = library.jobs.submit("generate", {"model": "tiny", "seed": 3, "count": 2})
             library.jobs.claim("worker")

@@ -25,6 +25,7 @@ from footage.data.audit import Audit
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
+from footage.library.timelines import CHANGES, Timeline, TimelinePart
 from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import LANGUAGES, Locale, read_locale, read_terms
@@ -144,6 +145,10 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     library.views.save("视图", library_query(library))
     library.views.save("旧视图", library_query(library))
     library.views.delete("旧视图")
+    for what in CHANGES:
+        library.timelines.save("影片", Timeline((TimelinePart(clip=1, title=what),)), what)
+    library.timelines.save("旧片", Timeline())
+    library.timelines.delete("旧片")
     library.remove([6])
     library.remove([4])
     library.restore([4])
@@ -294,6 +299,7 @@ ADDRESSES = (
         "/clip/7",
         "/clip/8",
     ),
+    *("/timeline", "/timeline?name=影片", "/parts/jobs?kind=film"),
     *("/clip/99", "/compare", "/compare?ids=1&ids=2&ids=7", "/duplicates", "/generate", "/generate?model=流&seed=3"),
     *(
         "/parts/jobs",
@@ -469,6 +475,7 @@ REACHED = (
         "generation/rollout.py",
     ),
     *("config/__init__.py", "config/presets.py", "training/run_folder.py", "training/plan.py", "training/trainer.py"),
+    *("generation/cutting/films.py", "generation/cutting/joins.py", "media/titles.py", "media/music.py"),
     *("training/cost.py", "evaluation/inputs.py", "evaluation/run.py", "evaluation/protocols.py"),
 )
 """What a request to the studio goes through."""

@@ -158,7 +158,7 @@ def film(
     from footage.generation.cutting.films import LISTS, FilmMaker
     from footage.generation.cutting.films import keep as keep_timeline
     from footage.library.library import Library
-    from footage.library.timelines import read_timeline, write_timeline
+    from footage.library.timelines import portable, read_timeline, write_timeline
 
     target = target_of((timeline, *([music] if music else [])), to, "film")
     if keep is not None and library is None:
@@ -172,7 +172,7 @@ def film(
         if opened is not None and keep is not None:
             told = keep_timeline(told, maker, opened, keep)
         if target.suffix.lower() == ".json":
-            write_timeline(told, target)
+            write_timeline(told if opened is None else portable(told, lambda clip: opened.get(clip).digest), target)
             console.print(f"{len(told.parts)} parts: {target}")
             return target
         with phases(console) as show:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,9 @@ class Timeline:
 
     @property
     def clips(self) -> list[int | str]:
-        """Clips of a library that it shows, each once."""
-        return list(dict.fromkeys(part.clip for part in self.parts if part.clip is not None))
+        """Clips of a library that are seen or heard, each once."""
+        heard = () if self.music is None else (self.music,)
+        return list(dict.fromkeys(part.clip for part in (*self.parts, *heard) if part.clip is not None))
 
 
 def timeline_json(timeline: Timeline) -> dict[str, Any]:
@@ -166,6 +167,15 @@ def timeline_of(told: Any, where: str) -> Timeline:
         raise ConfigError(f"{where} is no timeline", 'give {"footage": "timeline", "version": 1, "parts": […]}')
     files.refuse_newer(told.get("version"), VERSION, where, ConfigError)
     return from_json(Timeline, {name: told[name] for name in told if name not in ("footage", "version")}, where)
+
+
+def portable(timeline: Timeline, digest: Callable[[int | str], str]) -> Timeline:
+    """Return a timeline whose clips are called by their digests, by which any library knows them."""
+    parts = [part if part.clip is None else replace(part, clip=digest(part.clip)) for part in timeline.parts]
+    music = timeline.music
+    if music is not None and music.clip is not None:
+        music = replace(music, clip=digest(music.clip))
+    return replace(timeline, parts=tuple(parts), music=music)
 
 
 def read_timeline(path: Path) -> Timeline:

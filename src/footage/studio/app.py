@@ -44,6 +44,7 @@ from footage.studio.routes import (
     previews,
     ratings,
     sounds,
+    timelines,
     training_pages,
     trainings,
 )
@@ -61,6 +62,7 @@ ROUTERS = (
     live.router,
     sounds.router,
     previews.router,
+    timelines.router,
     datasets.router,
     pages.router,
     training_pages.router,
@@ -91,7 +93,7 @@ class StaticAssets(StaticFiles):
 
 def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
     """Return the application, guarded; see `Guard` for the names and addresses that it may be called by."""
-    streams, grids = live.LiveStreams(studio), previews.PreviewProcess(studio)
+    streams, grids, drafts = live.LiveStreams(studio), previews.PreviewProcess(studio), timelines.Drafts(studio)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +110,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
             tending.cancel()
             await streams.close()
             await grids.close()
+            await drafts.close()
             await asyncio.to_thread(studio.close)
 
     app = FastAPI(
@@ -120,7 +123,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         openapi_url="/api/openapi.json",
         exception_handlers=ERROR_HANDLERS,
     )
-    app.state.studio, app.state.streams, app.state.previews = studio, streams, grids
+    app.state.studio, app.state.streams, app.state.previews, app.state.drafts = studio, streams, grids, drafts
     routes = [*(route for route in app.routes if isinstance(route, Route)), *all_routes()]
     for router in ROUTERS:
         app.include_router(router)

@@ -19,12 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from footage import files
 from footage.config.presets import knob_words
 from footage.data.clips import BUILT_IN
 from footage.errors import FootageError
+from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
+from footage.library.library import Library
 from footage.machines.local import lower_priority
 from footage.studio.catalog import Catalog
+from footage.studio.clip_jobs import RELATIONS
 from footage.training.run_folder import RunFolder, read_status
 
 NICENESS = 10
@@ -37,7 +41,7 @@ REMEMBERED = 40
 """Lines of its output that are kept."""
 STOPPED = 130
 """Status of a command that was stopped and has kept what it had."""
-DATA, RUNS, REPORTS = "data", "runs", "reports"
+DATA, RUNS, REPORTS, FILMS = "data", "runs", "reports", "films"
 """Folders, below that of the models, of what is made by jobs."""
 
 Report = Callable[[float, str], None]
@@ -169,6 +173,21 @@ class CommandJobs:
         """Let a network look at the clips that none has looked at; what it has seen stays when the job is given up."""
         self._run(job, ["library", "embed", str(library.resolve())])
         return {}
+
+    def film(self, job: BackgroundJob, library: Library) -> dict[str, Any]:
+        """Make the film of a timeline and file it; what was made of it before a job was given up is gone on with."""
+        request = job.request
+        place = self._folder / request["to"]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        told, film = (place.with_name(f"{place.name}.{suffix}") for suffix in ("json", "mp4"))
+        files.write_json(told, request["timeline"])
+        self._run(job, ["film", str(told), "--library", str(library.folder.resolve()), "--to", str(film)])
+        entries = library.entries(request["clips"])
+        parents = tuple(Parent(entry.digest, entry.title, RELATIONS["join"]) for entry in entries)
+        made = library.add(film, ClipDetails(title=request["title"], source=request["title"], parents=parents))
+        film.unlink()
+        told.unlink()
+        return {"clips": [made.id]}
 
     def evaluate(self, job: BackgroundJob) -> dict[str, Any]:
         """Measure one or two models beside a data set; return the name of the report."""

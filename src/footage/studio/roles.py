@@ -81,6 +81,7 @@ GET /clip/{clip}
 GET /compare
 GET /duplicates
 GET /activity
+GET /timeline
 GET /data
 GET /data/audit
 GET /training
@@ -119,6 +120,11 @@ POST /api/exports
 GET /api/exports/{word}
 GET /api/albums
 GET /api/views
+GET /api/timelines
+GET /api/timelines/{name}
+GET /api/timelines/{name}/file
+POST /api/timelines/{name}/list
+GET /api/drafts/{word}
 GET /api/models
 GET /api/devices
 GET /api/jobs
@@ -154,6 +160,8 @@ DELETE /api/albums/{album}/clips
 PUT /api/albums/{album}/order
 PUT /api/views/{name}
 DELETE /api/views/{name}
+PUT /api/timelines/{name}
+DELETE /api/timelines/{name}
 POST /api/ratings/pairs
 GET /api/ratings/pairs/{pair}/{side}
 POST /api/ratings/pairs/{pair}
@@ -187,6 +195,8 @@ POST /api/jobs/upscale
 POST /api/jobs/talk
 POST /api/jobs/trim
 POST /api/jobs/join
+POST /api/timelines/{name}/draft
+POST /api/timelines/{name}/film
 POST /api/jobs/ingest
 POST /api/jobs/plan
 POST /api/jobs/train

@@ -119,6 +119,7 @@ LANES = (
     ("plan",),
     ("train",),
     ("trim", "join"),
+    ("film",),
 )
 """Kinds of jobs that wait for each other, by lane; the lanes go on at the same time. There is one of `BY_DEVICE` for
 each device."""

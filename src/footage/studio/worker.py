@@ -113,6 +113,7 @@ class Worker:
             "plan": commands.plan,
             "evaluate": commands.evaluate,
             "embed": lambda job: commands.embed(job, library.folder),
+            "film": lambda job: commands.film(job, library),
         }
         """What it can do, by the job's kind."""
 

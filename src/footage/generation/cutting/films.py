@@ -264,13 +264,21 @@ class FilmMaker:
         joins.write_film(film, to, self.about(timeline), encoding=encoding, watch=lambda done: watch(done, film.frames))
         return film
 
-    def write_draft(self, timeline: Timeline, to: Path, first: int, count: int) -> Film:
-        """Write a stretch of the draft of a timeline, as an mp4 that begins with frame `first` of the film.
+    def write_draft(self, timeline: Timeline, to: Path, at: float, seconds: float) -> Film:
+        """Write a stretch of the draft of a timeline, as an mp4.
+
+        Args:
+            timeline: the same.
+            to: the file.
+            at: seconds of the film at which it begins; behind the last frame it is that frame.
+            seconds: how long it is, at most.
 
         Raises:
             ConfigError, LibraryError, MediaError: see `film`.
         """
         film = self.film(timeline, draft=True)
+        first = min(round(at * film.rate), film.frames - 1)
+        count = max(1, round((at + seconds) * film.rate) - first)
         sound, skip = film.sound(), round(first / film.rate * TRACK_RATE)
         write_clip(
             to,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.errors import ConfigError, LibraryError, nearest
 from footage.files import locked
-from footage.generation.cutting.flow import Between
 from footage.library.additions import ClipDetails, Parent
 from footage.library.edit_lists import Shot as TimelineClip
 from footage.library.edit_lists import timeline_rate, write_list
@@ -65,6 +64,8 @@ def mixer(kind: str, model: Path | str | None = None) -> Mixer:
 
 def morph(before: Sequence[Frames], after: Sequence[Frames]) -> Iterator[Frames]:
     """Yield pictures on the way from one part to another: the first is that of the first part."""
+    from footage.generation.cutting.flow import Between
+
     for number, pair in enumerate(zip(before, after, strict=True)):
         yield Between(*pair).at(number / len(before))
 
@@ -194,11 +195,16 @@ def made_with(models: Iterable[Path | str]) -> dict[str, Any]:
     return {"made_with": f"footage {__version__}", "model": names, "weights_sha256": infos[0].weights_sha256}
 
 
-def write_film_list(film: Film, to: Path) -> None:
+def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None) -> None:
     """Write a film as an edit list (.otio, .edl, .fcpxml, .xml), which opens on its videos.
 
     Such lists hold clips with in and out: where the film has a transition they are cut in its middle, so that it stays
     as long; cards with a title are left out.
+
+    Args:
+        film: of clips.
+        to: the file.
+        urls: where each file is found, such as a name beside the list; None for where it lies.
 
     Raises:
         LibraryError: what writes the list is not installed, or cannot write it, or no clip is left.
@@ -220,7 +226,7 @@ def write_film_list(film: Film, to: Path) -> None:
         shots.append(
             TimelineClip(
                 f"{cut.path.stem} {number + 1}",
-                cut.path.resolve().as_uri(),
+                cut.path.resolve().as_uri() if urls is None else urls[cut.path],
                 cut.path.name,
                 1 if count is None else count.playable,
                 rate,

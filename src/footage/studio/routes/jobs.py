@@ -35,7 +35,7 @@ EVALUATION_OPTIONS = ("metrics", "clips", "frames", "fps", "size", "fit", "split
 """Options of an evaluation that can be asked for here: those that name no file."""
 LONGEST_REPORT = 120
 """Bytes of the name of a report, at most; disks take 255, and a number may come behind."""
-REPEATED = ("ingest", "train", "evaluate", "plan")
+REPEATED = ("ingest", "train", "evaluate", "plan", "film")
 """Kinds of jobs that may be queued again as they were."""
 INGEST_OPTIONS = tuple(name for name in vars(IngestConfig()) if name not in ("workers", "name"))
 

@@ -25,6 +25,8 @@ from footage.library.jobs import BackgroundJob
 from footage.library.query import ANY_OF, SORTS, MetricBounds
 from footage.media import narrator
 from footage.media.kinds import CLIP_SUFFIXES
+from footage.media.music import TUNES
+from footage.media.transitions import XFADES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
 from footage.studio import locales
@@ -307,6 +309,25 @@ def show_comparison(
     ids: Annotated[list[Id], Query(max_length=4)] = [],  # noqa: B006
 ) -> HTMLResponse:
     return page("compare.html", "compare", clips=studio.library.entries(ids))
+
+
+@router.get("/timeline")
+def show_timeline(studio: CurrentStudio, page: Page, name: str = "") -> HTMLResponse:
+    """Show a timeline: the one that is named, else the one that was changed last."""
+    entries = studio.library.timelines.all()
+    latest = max(entries, key=lambda entry: entry.changed, default=None)
+    chosen = next((entry for entry in entries if entry.name == name), latest)
+    return page(
+        "timeline.html",
+        "timeline",
+        timelines=entries,
+        chosen=chosen,
+        kinds=XFADES,
+        models=[model.name for model in studio.catalog.models() if "interpolate" in model.verbs],
+        sounds=studio.sounds.all(),
+        tunes=tuple(TUNES),
+        formats=[name for name in export_formats() if name in clips.EDIT_LISTS],
+    )
 
 
 @router.get("/duplicates", dependencies=[IN_TURN])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -72,13 +73,75 @@ class SliderForm(StrictForm):
     """Empty for its number again."""
 
 
-class PreviewProcess:
-    """One `footage.studio.preview_process`, which is asked one thing at a time and started anew where it ended."""
+class AskedProcess:
+    """A process of ours that is asked one thing at a time, and started anew where it ended.
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    Args:
+        module: what it runs; it answers a line of JSON with a line of JSON, and as many bytes as that says.
+        patience: seconds after which an answer is given up, and the process ended.
+        impatient: the error then, or where it dies.
+    """
+
+    def __init__(self, module: str, patience: float, impatient: ConfigError) -> None:
+        self._module, self._patience, self._impatient = module, patience, impatient
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+
+    async def ask(
+        self, question: dict[str, Any], check: Callable[[], object] = lambda: None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return what is said to a question, and the bytes behind it; `check` may refuse when its turn has come.
+
+        Raises:
+            ConfigError: it cannot be answered, or takes too long.
+        """
+        async with self._turn:
+            check()
+            try:
+                async with asyncio.timeout(self._patience):
+                    if self._process is None or self._process.returncode is not None:
+                        pipe = asyncio.subprocess.PIPE
+                        self._process = await asyncio.create_subprocess_exec(
+                            *(sys.executable, "-m", self._module), stdin=pipe, stdout=pipe, start_new_session=True
+                        )
+                        lower_priority(self._process.pid, BEHIND_PAGES)
+                    reader, writer = self._process.stdout, self._process.stdin
+                    assert reader is not None and writer is not None
+                    writer.write(json.dumps(question).encode() + b"\n")
+                    await writer.drain()
+                    said: dict[str, Any] = json.loads(await reader.readline())
+                    content = await reader.readexactly(said["bytes"])
+            except (
+                TimeoutError,
+                ConnectionError,
+                ValueError,
+                asyncio.IncompleteReadError,
+                asyncio.CancelledError,
+            ) as error:
+                await self.close()  # what it still says would be taken for the next answer
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                raise self._impatient from None
+        if "problem" in said:
+            raise ConfigError(said["problem"], said["remedy"])
+        return said, content
+
+    async def close(self) -> None:
+        """End the process; the next question starts another."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class PreviewProcess(AskedProcess):
+    """Asks `footage.studio.preview_process`."""
+
+    def __init__(self, studio: Studio) -> None:
+        impatient = ConfigError("the preview could not be made", "choose a smaller model, or try again")
+        super().__init__("footage.studio.preview_process", PATIENCE, impatient)
+        self._studio = studio
         self._latest: dict[str, object] = {}
 
     async def make(self, form: PreviewForm) -> tuple[dict[str, Any], bytes]:
@@ -99,53 +162,16 @@ class PreviewProcess:
         folder = str(self._studio.catalog.model(form.model))
         place = f"{ACTOR.get().name} {form.place}"  # that of each account is another
         mine = self._latest[place] = object()
+
+        def check() -> None:
+            if self._latest.get(place) is not mine:
+                raise HTTPException(409, "something else was asked for meanwhile")
+
         try:
-            async with self._turn:
-                if self._latest.get(place) is not mine:
-                    raise HTTPException(409, "something else was asked for meanwhile")
-                return await self._ask({"folder": folder, "options": asked, **own})
+            return await self.ask({"folder": folder, "options": asked, **own}, check)
         finally:
             if self._latest.get(place) is mine:
                 del self._latest[place]
-
-    async def _ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                if self._process is None or self._process.returncode is not None:
-                    pipe = asyncio.subprocess.PIPE
-                    command = [sys.executable, "-m", "footage.studio.preview_process"]
-                    self._process = await asyncio.create_subprocess_exec(
-                        *command, stdin=pipe, stdout=pipe, start_new_session=True
-                    )
-                    lower_priority(self._process.pid, BEHIND_PAGES)
-                reader, writer = self._process.stdout, self._process.stdin
-                assert reader is not None and writer is not None
-                writer.write(json.dumps(question).encode() + b"\n")
-                await writer.drain()
-                said: dict[str, Any] = json.loads(await reader.readline())
-                content = await reader.readexactly(said["bytes"])
-        except (
-            TimeoutError,
-            ConnectionError,
-            ValueError,
-            asyncio.IncompleteReadError,
-            asyncio.CancelledError,
-        ) as error:
-            await self.close()  # what it still says would be taken for the next answer
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise ConfigError("the preview could not be made", "choose a smaller model, or try again") from None
-        if "problem" in said:
-            raise ConfigError(said["problem"], said["remedy"])
-        return said, content
-
-    async def close(self) -> None:
-        """End the process; the next preview starts another."""
-        process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
 
 async def current_previews(request: Request) -> PreviewProcess:

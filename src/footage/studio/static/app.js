@@ -114,7 +114,7 @@ const left = sessionStorage.getItem("toast");
 sessionStorage.removeItem("toast");
 if (left) toast(...JSON.parse(left));
 
-const REMEMBERED = /^\/api\/(clips|albums|views|uploads|undo|redo)/; // what can be undone then
+const REMEMBERED = /^\/api\/(clips|albums|views|timelines|uploads|undo|redo)/; // what can be undone then
 
 const TRIES = 60;
 // A server with too much to do says when to ask again; all who were told so do not come back at the same moment.
