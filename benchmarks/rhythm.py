@@ -22,17 +22,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
 import footage
+from footage.evaluation.sync import agreement_of, beat_offsets
 from footage.media.encoding import EncodingOptions
 from footage.media.reader import Footage
 from footage.media.sheets import contact_sheet, save_picture
 from footage.media.sound import RATE, read_sound, write_sound
 from footage.media.sound_features import analyse, listen
-from footage.metrics.motion import beat_agreement
 from footage.models.reactions import reaction_to
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -126,23 +125,13 @@ def measure(path: Path, row: Table, film: Film, beats: np.ndarray, song: Path) -
     height, width = Footage(path).size()
     for chunk in Footage(path).chunks(height=height, width=width, channels=3, fps=fps):
         frames += list(chunk)
-    energy = changes([coarse(frame, 1) for frame in frames])
-    middles = (np.arange(len(energy)) + 0.5) / fps
-    heard = listen(path)
-    strengths = np.interp(heard.onsets * heard.rate, np.arange(len(heard.curves)), heard.curves[:, 0])
-    near = np.exp(-0.5 * ((middles[:, None] - heard.onsets) * fps) ** 2)  # an onset counts for the frames around it
-    agreement = beat_agreement(
-        torch.from_numpy(energy), torch.from_numpy((near * strengths).sum(axis=1)), apart=round(fps / 4)
-    )
-    beats = beats[(beats > 0.3) & (beats < middles[-1] - 0.3)]
+    energy, heard = changes([coarse(frame, 1) for frame in frames]), listen(path)
+    agreement = agreement_of(energy, heard, fps)
+    beats = beats[(beats > 0.3) & (beats < (len(energy) - 0.5) / fps - 0.3)]
 
     def offsets(energy: np.ndarray) -> np.ndarray:
         """Return how many frames from each beat motion is largest, within half a beat."""
-        off = []
-        for beat in beats:
-            around = np.abs(middles - beat) <= 30 / film.bpm
-            off.append((middles[around][energy[around].argmax()] - beat) * fps)
-        return np.array(off)
+        return beat_offsets(energy, beats, fps, 60 / film.bpm)
 
     def in_time(energy: np.ndarray) -> str:
         return f"{np.mean(np.abs(offsets(energy)) <= 0.5 + 1e-9):.0%}"

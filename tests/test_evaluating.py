@@ -19,13 +19,55 @@ from footage.evaluation.figure_inputs import NetworkGroup, label_of
 from footage.evaluation.figures import METRICS
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Evaluation
+from footage.evaluation.sync import beat_offsets
+from footage.media.encode import write_clip
+from footage.media.sound import RATE, as_stereo
 from tests.clips import moving, write
 from tests.folders import shapes, write_pictures
+from tests.sounds import play
 
 
 def test_the_help_names_every_metric() -> None:
     listed = field_texts(EvaluationOptions)["metrics"].partition(": ")[2].partition(";")[0]
     assert listed.split(", ") == list(METRICS)
+
+
+def film(path: Path, moved: np.ndarray, samples: np.ndarray | None) -> Path:
+    """A film of a bright column on noise that goes around, (T,) pixels from the left, at 25 a second, with sound."""
+    path.parent.mkdir(exist_ok=True)
+    frames = np.full((len(moved), 32, 64, 3), 40, np.uint8)
+    for frame, place in zip(frames, moved.astype(int) % 64, strict=True):
+        frame[:, np.arange(place, place + 6) % 64] = 220
+    sound = None if samples is None else as_stereo([samples], RATE)
+    write_clip(path, [frames], fps=25, metadata={}, sound=sound)
+    return path
+
+
+def test_motion_that_keeps_time_with_music_is_told_from_other_motion(tmp_path: Path) -> None:
+    track = play("clicks", 100, 8)
+    number = np.arange(200)
+    on_beat = 9 * np.searchsorted(np.floor(track.beats * 25), number, side="left")  # 9 pixels in the change of a beat
+    film(tmp_path / "films" / "a.mp4", on_beat + 0.2 * number, track.samples)
+    film(tmp_path / "films" / "silent.mp4", on_beat, None)
+    film(tmp_path / "even" / "b.mp4", number, track.samples)
+    (tmp_path / "films" / "no-film.mp4").write_bytes(b"")
+    compared = evaluate(tmp_path / "films", tmp_path / "even", metrics="beats")
+    figures = {figure.name: figure for figure in compared.figures}
+    assert set(figures) == {"beats_correlation", "beats_ratio", "beats_in_time"} and not compared.networks
+    assert all(figure.clips == (1, 1) and figure.tier == "D" for figure in figures.values())
+    value, beside = figures["beats_in_time"].value, figures["beats_in_time"].real
+    assert value == 1 and beside is not None and beside < 0.4
+    assert figures["beats_ratio"].value > 3 > figures["beats_ratio"].real  # type: ignore[operator]
+    assert figures["beats_correlation"].value > 0.6
+    with pytest.raises(ConfigError, match=r'metric "beats" cannot be measured here.*videos with sound'):
+        evaluate(tmp_path / "films" / "silent.mp4", tmp_path / "even", metrics="beats")
+
+
+def test_a_beat_is_met_by_the_change_that_it_lies_in() -> None:
+    energy = np.zeros(50)
+    energy[[10, 20, 31]] = 1.0
+    beats = np.array([10.0, 20.9, 30.2]) / 25
+    assert beat_offsets(energy, beats, 25.0, 0.3).tolist() == pytest.approx([0.5, -0.4, 1.3])
 
 
 def evaluate(a: Path | str, b: Path | str, **more: object) -> Evaluation:

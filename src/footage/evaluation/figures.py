@@ -686,7 +686,7 @@ class Metric:
 
     about: str
     needs: Literal[
-        "clip", "frame", "classes", "pixels", "answers", "speech", "neighbours", "time", "captions", "volumes"
+        "clip", "frame", "classes", "pixels", "answers", "speech", "neighbours", "time", "captions", "volumes", "music"
     ]
     """A network of clips, one of frames, one with classes; or no network."""
     measure: Callable[[FigureInputs], Measured] | None = None
@@ -706,6 +706,7 @@ METRICS: Mapping[str, Metric] = {
     "diversity": Metric("how much clips differ", "pixels", diversity),
     "fidelity": Metric("answers beside the truth", "answers"),
     "sync": Metric("whether figures speak in time", "speech"),
+    "beats": Metric("whether motion keeps time with music", "music"),
     "memorisation": Metric("nearest training clips", "neighbours"),
     "windows": Metric("long videos over time", "time"),
     "text": Metric("whether clips show what captions say", "captions"),

@@ -78,6 +78,12 @@ class EvaluationInput:
             clip = replace(clip, channels=3)
         return open_source(self.given, clip, guide, crops=self.crops, hears=self.hears)
 
+    def films(self) -> list[Path]:
+        """Return the videos of a folder of clips, as they are; none of anything else, whose clips nobody hears."""
+        if self.folder is None:
+            return []
+        return [clip.source.path for clip in self.folder.clips if clip.source.kind == "video"]
+
     @property
     def answers(self) -> bool:
         """Whether it is a model that makes clips out of others only."""

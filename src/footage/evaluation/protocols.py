@@ -102,8 +102,8 @@ class EvaluationOptions:
 
     metrics: str | None = None
     """families of figures with commas between them: fvd, kvd, fid, kid, is, prdc, accuracy, motion, pictures,
-    diversity, fidelity, sync, memorisation, windows, text, volumes; left out, all that can be measured but windows and
-    text."""
+    diversity, fidelity, sync, beats, memorisation, windows, text, volumes; left out, all that can be measured but
+    beats, windows and text."""
     protocol: str = "footage"
     """footage, styleganv-fvd16, styleganv-fvd128, styleganv-fvd128-subsample8, is-2048, is-10000 or fid-50k."""
     clips: int | None = None

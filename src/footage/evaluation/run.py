@@ -44,7 +44,7 @@ from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
-from footage.evaluation.sync import measure_sync
+from footage.evaluation.sync import measure_beats, measure_sync
 from footage.evaluation.text_match import TextTrial
 from footage.files import locked
 from footage.machines.cluster import Cluster
@@ -64,6 +64,7 @@ REMEDIES = {
     "pixels": "give clips of two frames at least",
     "answers": "give a model that predicts or converts clips",
     "speech": "give a figure that speaks, such as one of --preset talk-64, and clips with sound",
+    "music": "give a folder of videos with sound that has a beat, such as generate --audio writes",
     "neighbours": "give a data set as the second side",
     "volumes": "give a model or data set of volumes, of at least 11 voxels along each side",
     "captions": "give a model that was trained on captions, and a data set with captions, some held out",
@@ -140,7 +141,7 @@ class Evaluator:
         self.questions = plan.questions(options.seed, options.split)
         moves = min(side.shape.frames for side in self.clips) > 1
         self.nets: list[Extractor] = []
-        without = ("answers", "captions", "speech")  # what needs no feature network
+        without = ("answers", "captions", "speech", "music")  # what needs no feature network
         if moves and (not self.asked or any(METRICS[name].needs not in without for name in self.asked)):
             self.nets = networks(options, plan.shape.channels) if nets is None else list(nets)
         self.perceptual = perceptual(options) if self.questions and self.wants("fidelity") else []
@@ -190,6 +191,10 @@ class Evaluator:
             spoken, courses = measure_sync(*voiced, seed=options.seed, say=self.say)
             self.seconds.add("metric sync", since)
             figures, curves = figures + spoken, curves + courses
+        if "beats" in self.asked:
+            since = time.perf_counter()
+            figures += measure_beats(plan.made.opened.films(), plan.real.opened.films(), self.say)
+            self.seconds.add("metric beats", since)
         memorisation = None
         if self.nets:
             inputs = self.figure_inputs()

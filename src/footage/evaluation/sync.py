@@ -1,9 +1,13 @@
-"""Whether figures speak in time: a judge of sync that is trained here, and mouths where it is known what they did.
+"""Whether clips are in time with their sound: figures that speak, and motion that follows music.
+
+Figures are heard by a judge of sync that is trained here; and where it is known what mouths did, these are measured.
 
 The judge (`footage.models.talking.judge`) learns from real clips alone, of that half of the training clips which no
 judge in training has seen. On held-out clips its offset is the shift of the sound, in frames, at which mouths and sound
 go together best, and its confidence how much better than at the median shift (Chung and Zisserman 2016, section 4).
 Beside what a model makes stands what real clips have: more than that cannot be asked for.
+
+Motion is the mean absolute change from each frame to the next, and music what is heard in the same file.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +27,13 @@ from torch.optim import Adam
 from footage.data.clips import Span, TalkerClips
 from footage.data.pairs import VoicedClips
 from footage.data.talker import mouth_box
-from footage.errors import ConfigError
+from footage.errors import ConfigError, MediaError
 from footage.evaluation.results import Curve, Figure, Line
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.media import speech
+from footage.media.reader import Footage
+from footage.media.sound_features import SoundFeatures, listen
+from footage.metrics.motion import BeatAgreement, beat_agreement
 from footage.models.base import Speaks
 from footage.models.talking.figure import taken_apart
 from footage.models.talking.judge import SEEN, SyncJudge, mouths, shifted, sync_loss
@@ -205,3 +213,94 @@ def measure_sync(
     x = tuple(float(shift) for shift in range(-REACH, REACH + 1))
     label, count = "How well mouths and moved sound go together", (len(spans), len(spans))
     return figures, [Curve("sync", "sync_scores", label, "sound moved by, frames", "cosine", x, lines, "B", count)]
+
+
+def motion_of(path: Path) -> tuple[Floats, float]:
+    """Return the mean absolute change from each frame of a video to the next, (T - 1,) in grey levels, and its rate.
+
+    Raises:
+        MediaError: it cannot be read, or has no rate.
+    """
+    footage = Footage(path)
+    (height, width), rate = footage.size(), footage.rate()
+    if rate is None:
+        raise MediaError(f'"{path.name}" does not say how fast it is shown', "give a video")
+    energy, last = list[Floats](), np.zeros((0, height, width, 3), np.int16)
+    for chunk in footage.chunks(height=height, width=width, channels=3, fps=float(rate)):
+        frames = np.concatenate([last, chunk.astype(np.int16)])
+        energy.append(np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3)))
+        last = frames[-1:]
+    return np.concatenate([np.zeros(0), *energy]), float(rate)
+
+
+def beat_offsets(energy: Floats, beats: Floats, fps: float, period: float) -> Floats:
+    """Return how many frames behind each beat, (N,), motion is largest, within half of a period of it in seconds.
+
+    A change belongs to the middle between its two frames: it is within half a frame of each beat between them.
+    """
+    middles = (np.arange(len(energy)) + 0.5) / fps
+    around = np.abs(middles - beats[:, None]) <= period / 2  # N T
+    largest = np.where(around, energy, -np.inf).argmax(axis=1)
+    offsets: Floats = (middles[largest] - beats) * fps
+    return offsets
+
+
+def agreement_of(energy: Floats, heard: SoundFeatures, fps: float) -> BeatAgreement:
+    """Return how well motion keeps time with onsets; an onset counts for the frames around it."""
+    middles = (np.arange(len(energy)) + 0.5) / fps
+    strengths = np.interp(heard.onsets * heard.rate, np.arange(len(heard.curves)), heard.curves[:, 0])
+    near = np.exp(-0.5 * ((middles[:, None] - heard.onsets) * fps) ** 2)
+    sounding = torch.from_numpy((near * strengths).sum(axis=1))
+    return beat_agreement(torch.from_numpy(energy), sounding, apart=round(fps / 4))
+
+
+def measure_beats(made: Sequence[Path], real: Sequence[Path], say: Callable[[str], None]) -> list[Figure]:
+    """Measure how motion keeps time with music in videos with sound, and in real ones beside; nothing without a beat.
+
+    What cannot be read, has no sound, or no beat, counts for nothing.
+    """
+
+    def measured(paths: Sequence[Path]) -> list[tuple[float, float, float]]:
+        rows = []
+        for number, path in enumerate(paths):
+            say(f"beats: {number:,} of {len(paths):,} clips")
+            try:
+                heard = listen(path)
+                energy, fps = motion_of(path)
+            except MediaError:
+                continue
+            period = 60 / heard.tempo if heard.tempo else 0.0
+            beats = heard.beats[(heard.beats > period / 2) & (heard.beats < len(energy) / fps - period / 2)]
+            if len(beats):
+                agreement = agreement_of(energy, heard, fps)
+                in_time = np.abs(beat_offsets(energy, beats, fps, period)) <= 0.5 + 1e-9
+                rows.append((agreement.correlation, agreement.ratio, float(in_time.mean())))
+        return rows
+
+    ours, others = measured(made), measured(real)
+    if not ours:
+        return []
+    note = f"of {len(ours)} videos with a beat; motion is the change of pixels, music the onsets that are heard"
+    labels = ("r of motion and onsets", "that r over its mean elsewhere", "beats within half a frame, part of them")
+    return [
+        Figure(
+            metric="beats",
+            name=name,
+            label=label,
+            value=float(value),
+            better="higher",
+            tier="D",
+            networks=(),
+            by_network=(),
+            interval=None,
+            floor=None,
+            clips=(len(ours), len(others)),
+            seeds=(),
+            repeats=(float(value),),
+            real=float(np.mean([row[number] for row in others])) if others else None,
+            note=note,
+        )
+        for number, (name, label, value) in enumerate(
+            zip(("beats_correlation", "beats_ratio", "beats_in_time"), labels, np.mean(ours, axis=0), strict=True)
+        )
+    ]
