@@ -45,7 +45,6 @@ from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import FALSE_POSITIVES, LEAST_SOURCES, LEVEL, Separation, separate
 from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import nearest
-from footage.models.adversarial.critic_loss import critic_view, pick_frames
 from footage.models.adversarial.critics import Critics
 from footage.models.base import Generates
 from footage.models.card import ModelInfo
@@ -208,6 +207,17 @@ class _RealSide:
             windows += [Window(span, start) for start in starts]
             owner += [number] * len(starts)
         return cls(RealClips(source, windows, shape), chosen, torch.tensor(owner))
+
+    def scores(self, known: Mapping[int, int], critics: Critics, seed: int) -> Tensor:
+        """Return the mean logit of some clips, with their classes, by each critic, over their windows: (N, critics)."""
+        rows = [row for row, owner in enumerate(self.owner.tolist()) if owner in known]
+        chosen, owners = self.clips.others([self.clips.windows[row] for row in rows]), self.owner[rows]
+        scores = torch.empty(len(rows), len(critics.nets), dtype=torch.float64)
+        for numbers, frames in chosen.batches(range(chosen.count)):
+            classes = torch.tensor([known[int(owner)] for owner in owners[numbers]])
+            labels = classes if (classes >= 0).all() else None
+            scores[torch.from_numpy(numbers)] = critics.scores(from_uint8(frames), labels, LOOKS, seed)
+        return torch.stack([scores[owners == row].mean(dim=0) for row in known])
 
     def lowest(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lowest value of each clip's windows (W,), and the window that has it: (N,) each."""
@@ -502,32 +512,11 @@ class PrivacyAuditor:
             remedy = "give the model folder alone, elsewhere"
             raise ModelError(f"{state} holds other critics ({str(error)[:200]})", remedy) from None
         sides = list(zip((self.members, self.others), known, strict=True))
-        scores = [self._judged(side, rows, critics) for side, rows in sides]
+        scores = [side.scores(rows, critics, self.seed) for side, rows in sides]
         spread = scores[1].std(dim=0, unbiased=False).clamp(min=1e-6)  # one critic counts as much as another
         members, others = ((side / spread).sum(dim=1) for side in scores)
         sources = [[side.spans[row].source for row in rows] for side, rows in sides]
         return "critics", "the logits of the run's critics, as they are now", members, others, sources
-
-    def _judged(self, side: _RealSide, known: Mapping[int, int], critics: Critics) -> Tensor:
-        """Return the mean logit of some clips by each critic, over their windows: (N, critics)."""
-        rows = [row for row, owner in enumerate(side.owner.tolist()) if owner in known]
-        chosen = side.clips.others([side.clips.windows[row] for row in rows])
-        owners = side.owner[rows]
-        judged = torch.empty(len(rows), len(critics.nets), dtype=torch.float64)
-        for numbers, frames in chosen.batches(range(chosen.count)):
-            clips, labels = from_uint8(frames), None
-            if self.model.info.labels:
-                labels = torch.tensor([known[int(owner)] for owner in owners[numbers]])
-            for place, (name, critic_loss) in enumerate(critics.losses.items()):
-                critic, rng, looks = critic_loss.critic, torch.Generator().manual_seed(self.seed), list[Tensor]()
-                for _ in range(LOOKS if critic.timeless or critic.sees == "slab" else 1):
-                    picks = pick_frames(critic, critic_loss.clip, 1, rng)
-                    view = critic_view(critic, clips, None if picks is None else picks.expand(len(clips), -1))
-                    shown = None if labels is None else labels.repeat_interleave(view.each)
-                    logits = critics.nets[name](view.inputs, shown, view.gaps).logits
-                    looks.append(logits.double().reshape(len(clips), -1).mean(dim=1))
-                judged[torch.from_numpy(numbers), place] = torch.stack(looks).mean(dim=0)
-        return torch.stack([judged[owners == row].mean(dim=0) for row in known])
 
 
 def impartial_networks(info: ModelInfo, names: Sequence[str], device: str) -> list[Extractor]:

@@ -96,6 +96,10 @@ class CriticLoss:
         self.loss: AdversarialLoss = LOSSES[config.gan.loss]
         self.conditions = config.conditions
 
+    def view(self, clips: Tensor, count: int, rng: torch.Generator) -> CriticView:
+        """Show the critic clips, with frames that are chosen for `count` of them."""
+        return critic_view(self.critic, clips, pick_frames(self.critic, self.clip, count, rng))
+
     def views(self, batch: Batch, reals: Tensor, fakes: Tensor) -> CriticInputs:
         """Choose what to look at, the same of real and fake clips."""
         picks = pick_frames(self.critic, self.clip, batch.total, batch.rng)

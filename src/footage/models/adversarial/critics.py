@@ -16,7 +16,7 @@ from footage.config import ClipConfig, Config, GanConfig
 from footage.config.registry import CRITICS
 from footage.config.sections import EARLY_BETA2
 from footage.models.adversarial import augment, penalties
-from footage.models.adversarial.critic_loss import CriticInputs, CriticLoss
+from footage.models.adversarial.critic_loss import CriticInputs, CriticLoss, critic_view, pick_frames
 from footage.models.base import Batch, Engine
 
 
@@ -140,6 +140,27 @@ class Critics:
         for name, view in views.items():
             log |= self.losses[name].heldout_gap(bare[name], view, batch, heldout)
         return log
+
+    def scores(self, clips: Tensor, labels: Tensor | None, looks: int, seed: int) -> Tensor:
+        """Return the mean logit of each critic for clips (B, C, T, H, W): (B, critics).
+
+        Args:
+            clips: what is judged.
+            labels: theirs, (B,); None where critics know none.
+            looks: choices of frames, the same for all clips, that a critic which sees some of them is shown.
+            seed: of the choices.
+        """
+        scores = []
+        for name, critic_loss in self.losses.items():
+            critic, rng, logits = critic_loss.critic, torch.Generator().manual_seed(seed), list[Tensor]()
+            for _ in range(looks if critic.timeless or critic.sees == "slab" else 1):
+                picks = pick_frames(critic, critic_loss.clip, 1, rng)
+                view = critic_view(critic, clips, None if picks is None else picks.expand(len(clips), -1))
+                told = None if labels is None else labels.repeat_interleave(view.each)
+                seen = self.nets[name](view.inputs, told, view.gaps).logits
+                logits.append(seen.double().reshape(len(clips), -1).mean(dim=1))
+            scores.append(torch.stack(logits).mean(dim=0))
+        return torch.stack(scores, dim=1)
 
 
 def gan_optimizer(config: Config, net: nn.Module, rate: float) -> Optimizer:

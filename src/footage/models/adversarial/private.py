@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 from footage.config import ClipConfig, Config
 from footage.errors import ConfigError
 from footage.models.adversarial import augment, penalties
-from footage.models.adversarial.critic_loss import CriticInputs, critic_view, pick_frames
+from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics, penalty_part
 from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Engine, PrivateClips
@@ -68,8 +68,7 @@ class PrivateCritics(Critics):
         noisy = self.private_gradients(nets, batch, chance, strength * gan.r1 / 2, engine)
         views, log = dict[str, CriticInputs](), dict[str, Tensor]()
         for name, critic_loss in self.losses.items():
-            picks = pick_frames(critic_loss.critic, critic_loss.clip, batch.total, batch.rng)
-            fake = critic_view(critic_loss.critic, fakes, picks)
+            fake = critic_loss.view(fakes, batch.total, batch.rng)
             views[name] = CriticInputs(fake, fake, None)
             inputs = fake.inputs.detach().requires_grad_(strength * gan.r2 > 0)
             logits = nets[name](inputs, None, fake.gaps).logits.float()
@@ -125,8 +124,7 @@ class PrivateCritics(Critics):
         weights: Gradients = {}
         bare = dict[str, nn.Module]()
         for name, critic_loss in self.losses.items():
-            picks = pick_frames(critic_loss.critic, critic_loss.clip, len(clips), rng)
-            view = critic_view(critic_loss.critic, clips, picks)
+            view = critic_loss.view(clips, len(clips), rng)
             inputs[name] = view.inputs.reshape(len(clips), view.each, *view.inputs.shape[1:])  # (N k) ... -> N k ...
             if view.gaps is not None:
                 gaps[name] = view.gaps.reshape(len(clips), view.each, *view.gaps.shape[1:])
