@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.commands.generate import upscale as command
+from footage.commands.convert import upscale as command
 from footage.generation.upscale import UpscaleResult, upscale
 from footage.media.companions import telling
 from footage.media.encode import read_metadata

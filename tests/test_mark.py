@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from footage.commands.generate import generate, upscale
+from footage.commands.convert import upscale
+from footage.commands.generate import generate
 from footage.commands.trust import read_mark, verify
 from footage.errors import ProvenanceError
 from footage.generation.clip import Clip

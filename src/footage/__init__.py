@@ -14,24 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from footage.commands.convert import predict, reconstruct, talk, translate, upscale
     from footage.commands.cutting import effects, highlights, join, shots, summary
     from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, privacy, train_evaluator
-    from footage.commands.generate import (
-        compact,
-        embed,
-        generate,
-        interpolate,
-        load,
-        models,
-        predict,
-        react,
-        reconstruct,
-        sliders,
-        translate,
-        upscale,
-    )
+    from footage.commands.generate import compact, embed, generate, interpolate, load, models, react, sliders
     from footage.commands.play import demo, play, serve
-    from footage.commands.talk import talk
     from footage.commands.train import compare, ingest, plan, train
     from footage.config import Config, IngestConfig
     from footage.config.presets import PRESETS, preset
@@ -44,14 +31,11 @@ if TYPE_CHECKING:
     from footage.models.requests import Timing
 
 _HOMES = {
+    "commands.convert": ("predict", "reconstruct", "talk", "translate", "upscale"),
     "commands.cutting": ("effects", "highlights", "join", "shots", "summary"),
     "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "privacy", "train_evaluator"),
-    "commands.generate": (
-        *("compact", "embed", "generate", "interpolate", "load", "models"),
-        *("predict", "react", "reconstruct", "sliders", "translate", "upscale"),
-    ),
+    "commands.generate": ("compact", "embed", "generate", "interpolate", "load", "models", "react", "sliders"),
     "commands.play": ("demo", "play", "serve"),
-    "commands.talk": ("talk",),
     "commands.train": ("compare", "ingest", "plan", "train"),
     "config": ("Config", "IngestConfig"),
     "config.presets": ("PRESETS", "preset"),

@@ -1,4 +1,4 @@
-"""Verbs about models: list them, load one, make clips with it, from seeds or out of other clips."""
+"""Verbs about models: list them, load one, make clips with it from seeds, show what it does, pass it on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,8 +22,6 @@ from footage.files import locked
 from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import NOTICE, Fit
-from footage.media.interlacing import Deinterlacing
-from footage.media.kinds import Alpha
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 from footage.trust.provenance import seal, unsigned
 
@@ -225,144 +222,6 @@ def generate(options: GenerateOptions) -> list[Path]:
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
     return filed if to is None else out.placed(written)
-
-
-def predict(
-    model: Path,
-    clip: Path,
-    *,
-    to: Path | None = None,
-    frames: int | None = None,
-    samples: int = 1,
-    seed: int = 0,
-    past: int | None = None,
-    text: str | None = None,
-    fit: Fit = "letterbox",
-    mark: bool = True,
-    library: Path | None = None,
-    device: DeviceName = "auto",
-    quiet: bool = False,
-) -> Path:
-    """Continue a clip from its end. The result stands after its past; several futures stand side by side.
-
-    Args:
-        clip: a video, or a folder of pictures; it is resized as the model needs.
-        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-predicted.mp4 here.
-        frames: how many to predict; left out, as many as the model learned to.
-        samples: futures, side by side, where the model knows more than one.
-        seed: seed of the first future; the next has the next.
-        past: frames of the clip that stand before its futures; left out, those that the model looks at.
-        text: what happens, in words, of a model that was trained on captions; left out, what the clip alone says.
-        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-    """
-    console, to = make_console(quiet), target_of((clip,), to, "predicted")
-    loaded = load(model, device)
-    tell = partial(print_marked, console, "warning:")
-    converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit, text=text, tell=tell)
-    with console.status("predicting"):
-        converted.save(to, mark=mark)
-    _tell_rate(console, to.suffix, converted.fps)
-    about = converted.metadata
-    done = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
-    console.print(f"{done}{f', in {samples} ways' if samples > 1 else ''}: {to}")
-    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
-    return to
-
-
-def translate(
-    model: Path,
-    clip: Path,
-    *,
-    to: Path | None = None,
-    frames: int | None = None,
-    own_size: bool = False,
-    as_is: bool = False,
-    beside: bool = False,
-    seed: int = 0,
-    text: str | None = None,
-    fit: Fit = "letterbox",
-    mark: bool = True,
-    library: Path | None = None,
-    device: DeviceName = "auto",
-    quiet: bool = False,
-) -> Path:
-    """Turn a picture or a clip of any length into another, chunk by chunk.
-
-    Args:
-        clip: a video, a picture, or a folder of pictures; it is resized as the model needs. For a model of volumes a
-            .nii.gz file or a folder of DICOM slices.
-        to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out,
-            CLIP-translated.mp4 here. Of volumes also .nii.gz, or .dicom for a folder of slices; not for diagnosis.
-        frames: length of a clip that is made from a picture; left out, the model's own.
-        own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
-        as_is: the clip already is what the model is given, such as edges; else that is made from it first. For a
-            translator of pairs it always is.
-        beside: show the clip itself on the left.
-        seed: of everything random.
-        text: what the result shows, in words, of a model that was trained on captions.
-        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-    """
-    from footage.generation.convert import ConversionOptions
-
-    console, to = make_console(quiet), target_of((clip,), to, "translated")
-    loaded = load(model, device)
-    if loaded.verb != "translate":
-        raise loaded.unable("translates nothing")
-    options = ConversionOptions(frames, own_size, as_is, beside, seed, fit, text)
-    converted = loaded.convert(clip, options, tell=partial(print_marked, console, "warning:"))
-    with console.status("translating"):
-        converted.save(to, mark=mark)
-    _tell_rate(console, to.suffix, converted.fps)
-    console.print(f"{clip.name} translated: {to}")
-    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
-    return to
-
-
-def reconstruct(
-    model: Path,
-    clip: Path,
-    *,
-    to: Path | None = None,
-    own_size: bool = False,
-    beside: bool = False,
-    fit: Fit = "letterbox",
-    mark: bool = True,
-    library: Path | None = None,
-    device: DeviceName = "auto",
-    quiet: bool = False,
-) -> Path:
-    """Pack a clip of any length into a VAE's few numbers, and unpack it again; say how much of it is left.
-
-    Args:
-        clip: a video, or a folder of pictures; it is resized as the model needs. For a model of volumes a .nii.gz file
-            or a folder of DICOM slices.
-        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here. Of
-            volumes also .nii.gz, or .dicom for a folder of slices; not for diagnosis.
-        own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
-        beside: show the clip itself on the left.
-        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-    """
-    from footage.generation.convert import ConversionOptions
-    from footage.metrics.image_quality import psnr
-
-    console, to = make_console(quiet), target_of((clip,), to, "reconstructed")
-    loaded = load(model, device)
-    if loaded.verb != "reconstruct":
-        raise loaded.unable("packs no clips")
-    decibels, frames = 0.0, 0
-
-    def observe(before: Any, after: Any) -> None:
-        nonlocal decibels, frames
-        values = psnr(after.cpu(), before.cpu())
-        decibels, frames = decibels + float(values.sum()), frames + values.numel()
-
-    converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
-    with console.status("reconstructing"):
-        converted.save(to, mark=mark)
-    _tell_rate(console, to.suffix, converted.fps)
-    console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
-    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
-    return to
 
 
 def interpolate(
@@ -607,7 +466,7 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
     made: list[WrittenClip] = []
     for clip in clips:
         if not made:
-            _tell_rate(console, format, clip.fps)
+            tell_rate(console, format, clip.fps)
         made.append(clip)
         out.put(clip.path)
     made.sort(key=lambda clip: clip.number)
@@ -638,7 +497,7 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
     return written
 
 
-def _tell_rate(console: Console, suffix: str, fps: float) -> None:
+def tell_rate(console: Console, suffix: str, fps: float) -> None:
     """Say what a format, by its ending, cannot keep of a rate."""
     if note := rate_note(suffix, fps):
         print_marked(console, "gif:", note)
@@ -868,94 +727,3 @@ def embed(
         np.savez(handle, names=np.array(list(vectors)), vectors=np.stack(list(vectors.values())))
     console.print(f"{len(vectors):,} clips, {len(next(iter(vectors.values())))} numbers each: {to}")
     return vectors
-
-
-def upscale(
-    model: Path,
-    clip: Path,
-    *,
-    to: Path | None = None,
-    size: str | None = None,
-    fit: Fit = "letterbox",
-    encoding: EncodingOptions = DEFAULT_ENCODING,
-    deinterlace: Deinterlacing = "auto",
-    background: str = "black",
-    alpha: Alpha = "auto",
-    bits: int | None = None,
-    tile: int = 512,
-    mark: bool = True,
-    device: DeviceName = "auto",
-    on: str | None = None,
-    workers: int | None = None,
-    quiet: bool = False,
-) -> Path:
-    """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.
-
-    Sound, rate, times, colours (HDR too), subtitles, chapters, attachments and titles stay as they are, as far as the
-    file can hold them, and what it cannot is named; rotated clips are written upright. In frames as PNG, HDR and wide
-    gamut become BT.709.
-
-    Args:
-        model: a model folder of an upscaler, or a run.
-        clip: a video, a picture, or a folder of pictures.
-        to: the file to write: .mp4, .mkv, .mov, .webm, .png for a picture, or a folder for frames as PNG; left out,
-            CLIP-upscaled.mp4 here.
-        size: width and height such as 1280x720, a height such as 720p, or 2x for twice as large; left out, as many
-            times as large as the model makes it.
-        fit: how a picture of another shape is fitted in, where a size is given.
-        encoding: how it is packed.
-        deinterlace: what becomes of an interlaced clip: auto, a frame for each; double, a frame for each of its fields;
-            off, fields as they are.
-        background: colour behind what is transparent, such as white or #20a040.
-        alpha: whether the colours of transparent pictures are multiplied by their opacity: auto, as formats say;
-            straight; premultiplied.
-        bits: bits of the samples of pictures that store them in more, such as 10 in 16; left out, the fewest that hold
-            the brightest sample of the sequence.
-        tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
-    """
-    import torch
-
-    from footage.generation.upscale import UpscaleOptions, describe_damage
-    from footage.generation.upscale import upscale as enlarge_video
-    from footage.machines.cluster import connect
-    from footage.media.pictures import PictureOptions
-    from footage.media.reader import open_original
-    from footage.models.base import Enlarges
-    from footage.models.device import has_bf16
-
-    console, clip, target = make_console(quiet), Path(clip), target_of((clip,), to, "upscaled")
-    loaded = load(model, device)
-    if not isinstance(loaded.sampler, Enlarges):
-        raise loaded.unable("makes no clips larger")
-    if on is not None:  # workers are elsewhere
-        clip, target = clip.absolute(), target.absolute()
-    original = open_original(clip, deinterlace, PictureOptions(background, alpha, bits))
-    threads, place = torch.get_num_threads(), loaded.sampler.device.type
-    with connect(on, workers, threads, place) as cluster, phases(console) as show:
-
-        def watch(done: int) -> None:
-            show("upscaling", done, max(done, original.frames or done), clip.name)
-
-        result = enlarge_video(
-            loaded.sampler,
-            loaded.info,
-            original,
-            target,
-            size=size,
-            fit=fit,
-            encoding=encoding,
-            options=UpscaleOptions(tile, has_bf16(place)),
-            watch=watch,
-            cluster=cluster,
-            mark=mark,
-        )
-    for note in dict.fromkeys([*original.notes, *result.damage.notes]):
-        console.print(f"{clip.name}: {note}")
-    again = f", {result.resumed:,} of them made before" if result.resumed else ""
-    console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
-    print_marked(console, "changed:", *result.notes)
-    print_marked(console, "left out:", *result.left_out)
-    if result.damage.frames:
-        text = f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken"
-        print_marked(console, "damaged:", text)
-    return target
