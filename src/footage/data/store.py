@@ -616,32 +616,29 @@ class Dataset:
         return display_levels(stored) if stored.dtype == np.uint16 else stored  # type: ignore[arg-type,return-value]
 
     def _stored(self, row: ClipRow, start: int, count: int, small: bool = False) -> Stored:
-        """Return frames of a clip, or slices of a volume, as they are stored; see `_window`."""
+        """Return frames of a clip, or slices of a volume, as they are stored; see `_window`.
+
+        The file is mapped into memory when it is first asked for, and is to have all its clips.
+        """
         name = level_file(row.shard) if small else row.shard
         opened, first = self._opened.get(name), row.offset + start
         if opened is None:
             with self._opening:  # else another thread might let the file go before it is mapped
-                self._opened[name] = opened = self._open(row.shard, name, small)
+                path, step = self._path(name), QUARTER if small else 1
+                shape = (self.info.height // step, self.info.width // step, self.info.channels)
+                needed = max(other.offset + other.frames for other in self.rows if other.shard == row.shard)
+                if self.info.coding == "jpeg" and not small:
+                    opened = JpegFile(path, shape, pages=self._pages)
+                    if len(opened) < needed:
+                        raise DatasetError(f"{path} holds {len(opened)} pictures, at least {needed} are needed", AGAIN)
+                else:
+                    opened, wanted = self._load(path), "uint8" if self.info.volume is None else "uint16"
+                    if opened.dtype != wanted or opened.shape[1:] != shape or len(opened) < needed:
+                        raise DatasetError(
+                            f"{path} holds {opened.dtype} {opened.shape}, expected {wanted} (≥ {needed}, *{shape})",
+                            "run the same ingest command again",
+                        )
+                self._opened[name] = opened
         elif self._held is not None:
             self._held.touch(name)
         return opened.read(first, count) if isinstance(opened, JpegFile) else opened[first : first + count]
-
-    def _open(self, shard: str, name: str, small: bool) -> Stored | JpegFile:
-        """Map a shard, or its level, into memory, and check that all its clips are in it."""
-        step = QUARTER if small else 1
-        shape = (self.info.height // step, self.info.width // step, self.info.channels)
-        path = self._path(name)
-        needed = max(other.offset + other.frames for other in self.rows if other.shard == shard)
-        if self.info.coding == "jpeg" and not small:
-            pictures = JpegFile(path, shape, pages=self._pages)
-            if len(pictures) < needed:
-                raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
-            return pictures
-        array: Stored = self._load(path)
-        wanted = "uint8" if self.info.volume is None else "uint16"
-        if array.dtype != wanted or array.shape[1:] != shape or len(array) < needed:
-            raise DatasetError(
-                f"{path} holds {array.dtype} {array.shape}, expected {wanted} (≥ {needed}, *{shape})",
-                "run the same ingest command again",
-            )
-        return array

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -274,6 +274,13 @@ class StepSeconds:
         self.seconds[step] = self.seconds.get(step, 0.0) + now - since
         return now
 
+    @contextlib.contextmanager
+    def of(self, step: str) -> Iterator[None]:
+        """Count the time of the block for a step."""
+        since = time.perf_counter()
+        yield
+        self.add(step, since)
+
 
 @dataclass(frozen=True)
 class ClipFeatures:
@@ -381,13 +388,12 @@ def extract_features(
         key = files.json_digest([clips.digest, reader.digest, reader.name, torch.__version__])
         each = frames if reader.of == "frame" else 1
         entries[reader.name] = store.entry(key, clips.count, each, size, reader.size, reader.dtype)
-    since = time.perf_counter()
     parts: list[MissingPart] = []
-    for number, first in enumerate(range(0, clips.count, size)):
-        missing = tuple(reader.name for reader in wanted if not entries[reader.name].whole(number))
-        if missing:
-            parts.append(MissingPart(number, range(first, min(first + size, clips.count)), missing))
-    clock.add("stored features", since)
+    with clock.of("stored features"):
+        for number, first in enumerate(range(0, clips.count, size)):
+            missing = tuple(reader.name for reader in wanted if not entries[reader.name].whole(number))
+            if missing:
+                parts.append(MissingPart(number, range(first, min(first + size, clips.count)), missing))
     done = clips.count - sum(len(part.rows) for part in parts)
     read = PartReader(clips, wanted, torch.get_num_threads())
     results = ((part, read(part)) for part in parts)
@@ -397,10 +403,9 @@ def extract_features(
         for part, (vectors, taken) in results:
             for step, seconds in taken.seconds.items():
                 clock.seconds[step] = clock.seconds.get(step, 0.0) + seconds
-            since = time.perf_counter()
-            for name, values in vectors.items():
-                entries[name].write(part.number, values.reshape(-1, entries[name].size))
-            clock.add("stored features", since)
+            with clock.of("stored features"):
+                for name, values in vectors.items():
+                    entries[name].write(part.number, values.reshape(-1, entries[name].size))
             done += len(part.rows)
             if on_progress is not None:
                 on_progress(done, clips.count)

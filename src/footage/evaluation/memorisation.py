@@ -8,7 +8,6 @@ training clips as unseen real ones are.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,9 +229,8 @@ def find_memorisation(
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
-    since = time.perf_counter()
-    pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
-    seconds.add("nearest pairs", since)
+    with seconds.of("nearest pairs"):
+        pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
     summaries = tuple(space.summary() for space in spaces)
     return Memorisation(how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet)
 

@@ -7,7 +7,6 @@ measure a few figures of the same clips in the same way, see `Evaluator`.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -179,22 +178,19 @@ class Evaluator:
         figures, curves = list[Figure](), list[Curve]()
         if self.questions is not None and self.wants("fidelity"):
             self.say("measuring answers beside the truth")
-            since = time.perf_counter()
             model, windows = self.questions
             samples, seed = options.samples, options.seed
-            figures, curves = measure_fidelity(model, windows, samples=samples, seed=seed, nets=self.perceptual)
-            self.seconds.add("answers", since)
+            with self.seconds.of("answers"):
+                figures, curves = measure_fidelity(model, windows, samples=samples, seed=seed, nets=self.perceptual)
             noted = [figure for figure in figures if figure.networks and not figure.name.startswith("best_")]
             self.warnings += [f"{figure.label}: {figure.note}" for figure in noted if figure.note]
         if (voiced := plan.voiced()) is not None and self.wants("sync"):
-            since = time.perf_counter()
-            spoken, courses = measure_sync(*voiced, seed=options.seed, say=self.say)
-            self.seconds.add("metric sync", since)
+            with self.seconds.of("metric sync"):
+                spoken, courses = measure_sync(*voiced, seed=options.seed, say=self.say)
             figures, curves = figures + spoken, curves + courses
         if "beats" in self.asked:
-            since = time.perf_counter()
-            figures += measure_beats(plan.made.opened.films(), plan.real.opened.films(), self.say)
-            self.seconds.add("metric beats", since)
+            with self.seconds.of("metric beats"):
+                figures += measure_beats(plan.made.opened.films(), plan.real.opened.films(), self.say)
         memorisation = None
         if self.nets:
             inputs = self.figure_inputs()
@@ -210,9 +206,8 @@ class Evaluator:
             if self.wants("memorisation"):
                 memorisation = self.memorisation(inputs, to)
         if "text" in self.asked and (captioned := plan.captioned(options.seed)):
-            since = time.perf_counter()
-            figures += TextTrial(*captioned, options.seed, self.cache.folder, self.say).figures()
-            self.seconds.add("metric text", since)
+            with self.seconds.of("metric text"):
+                figures += TextTrial(*captioned, options.seed, self.cache.folder, self.say).figures()
         measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
             if name not in measured and (name != "memorisation" or memorisation is None):
@@ -282,9 +277,8 @@ class Evaluator:
             metric = METRICS[name]
             if metric.measure is not None and self.wants(name):
                 self.say(f"computing {metric.about}")
-                since = time.perf_counter()
-                more, drawn = metric.measure(inputs)
-                self.seconds.add(f"metric {name}", since)
+                with self.seconds.of(f"metric {name}"):
+                    more, drawn = metric.measure(inputs)
                 figures += more
                 curves += drawn
         return figures, curves
