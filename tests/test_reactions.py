@@ -38,7 +38,7 @@ def steady(bpm: float = 120.0, seconds: float = 12.0, first: float = 0.0, **leve
     chroma[:, 9] = 1
     beats = np.arange(first, seconds, 60 / bpm)
     features = SoundFeatures(
-        seconds, 100.0, np.zeros((rows, len(CURVES)), np.float32), chroma, beats, bpm, beats, 0, 0.5, 0.0
+        seconds, 100.0, np.zeros((rows, len(CURVES)), np.float32), chroma, beats, bpm, beats, 0.5, 0.0
     )
     known = {name: np.full(rows, levels.get(name, 0.5)) for name in CURVES}
     features.__dict__["_scaled"] = known

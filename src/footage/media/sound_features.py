@@ -293,7 +293,7 @@ class SoundFeatures:
     def at(self, name: str, times: Floats) -> Floats:
         """Return a curve at some times (N,) in seconds, from 0, none or little, to 1; outside of the sound its ends.
 
-        An onset counts as soon as it is over, and then less and less (`DECAY`); the loudest hundredth of all counts as
+        An onset counts from its own time on, and then less and less (`DECAY`); the loudest hundredth of all counts as
         1. One beside a beat (`BESIDE`) is at the beat, so that both are seen in the same frame. Loudness is 1 at that
         of the loud parts, 0 `QUIET` dB below; brightness goes from the darkest to the brightest parts.
         """
@@ -302,12 +302,16 @@ class SoundFeatures:
         if name in STEPS:
             return self._after_onsets(name, times.clip(0, self.seconds))
         if name not in self._scaled:
-            self._scaled[name] = self._scale(name).astype(np.float32)
+            loud, raw = name == "loudness", self.curves[:, CURVES.index(name)].astype(np.float64)
+            smooth = _smoothed(raw, (0.05 if loud else 0.1) * self.rate)
+            low, high = np.percentile(smooth, [5, 95])
+            level = (smooth - high) / QUIET + 1 if loud else (smooth - low) / max(high - low, 0.1)
+            self._scaled[name] = level.clip(0, 1).astype(np.float32)
         curve = self._scaled[name]
         places = np.clip(times * self.rate, 0, len(curve) - 1)
-        low = np.floor(places).astype(np.int64)
-        here, after = curve[low].astype(np.float64), curve[np.minimum(low + 1, len(curve) - 1)].astype(np.float64)
-        between: Floats = here + (places - low) * (after - here)
+        row = np.floor(places).astype(np.int64)
+        here, after = curve[row].astype(np.float64), curve[np.minimum(row + 1, len(curve) - 1)].astype(np.float64)
+        between: Floats = here + (places - row) * (after - here)
         return between
 
     def harmony(self, times: Floats) -> Floats:
@@ -371,18 +375,6 @@ class SoundFeatures:
     def _scaled(self) -> dict[str, Values]:
         """Curves as `at` gives them, as far as they were asked for."""
         return {}
-
-    def _scale(self, name: str) -> Floats:
-        """Return a curve as `at` gives it."""
-        curve = self.curves[:, CURVES.index(name)].astype(np.float64)
-        if name == "loudness":
-            smooth = _smoothed(curve, 0.05 * self.rate)
-            loud: Floats = ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
-            return loud
-        smooth = _smoothed(curve, 0.1 * self.rate)
-        low, high = np.percentile(smooth, [5, 95])
-        bright: Floats = ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
-        return bright
 
     def _after_onsets(self, name: str, times: Floats) -> Floats:
         """Return max over onsets s < t of f(s) exp((s - t) / decay), at times t (N,): a running maximum of logarithms.
