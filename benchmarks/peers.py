@@ -128,6 +128,8 @@ def picture(trainings: Sequence[Training], path: Path) -> None:
     columns = []
     for name in dict.fromkeys(one.name for one in shown):
         pictures = [Image.open(one.folder / "comparison.png").convert("RGB") for one in shown if one.name == name]
+        # The upper half of each shows the same real clips.
+        pictures[1:] = [whole.crop((0, whole.height // 2, *whole.size)) for whole in pictures[1:]]
         column = Image.new("RGB", (max(p.width for p in pictures), 24 + sum(p.height for p in pictures)), "white")
         ImageDraw.Draw(column).text((8, 6), name, fill="black")
         top = 24

@@ -20,7 +20,7 @@ import torch
 import footage
 from footage.config import Config, TextConfig, from_json, to_json
 from footage.config.presets import override, preset, tiny
-from footage.config.words import TokenTable, fnv1a, pieces_of, unknown_words, vocabulary, words_of
+from footage.config.words import NearCaptions, TokenTable, fnv1a, pieces_of, unknown_words, vocabulary, words_of
 from footage.data.audit import Audit
 from footage.data.clips import BuiltInClips, Loader
 from footage.data.ingest.sources import LabelFile, Source, scan
@@ -132,6 +132,37 @@ def test_the_loader_draws_a_caption_of_the_clip_and_one_of_another() -> None:
     halves = [Loader(source, "train", frames=4, batch_size=8, seed=3, rank=rank, world=2) for rank in (0, 1)]
     assert np.array_equal(np.concatenate([half.load(16).captions for half in halves]), loaded.captions)  # type: ignore[arg-type]
     assert np.array_equal(whole.load(16).clips, loaded.clips)
+
+
+def test_captions_that_differ_in_one_word_are_near() -> None:
+    said = [
+        "a red circle",
+        "a red square",
+        "a blue circle",
+        "red a circle",
+        "a red circle now",
+        "a square",
+        "红圆",
+        "红方",
+    ]
+    near = NearCaptions(said)
+    assert [set(near.of(number)) for number in (0, 1, 4, 5, 6)] == [{1, 2}, {0}, set(), set(), {7}]
+    rng = np.random.default_rng(0)
+    assert {near.draw(0, [0, 2], [5], rng)[0] for _ in range(8)} == {1}  # none of the clip's own
+    assert near.draw(4, [4], [6, 5, 3], rng) == [3, 5, 6]  # none differs in a word alone: the most alike are first
+
+
+def test_near_captions_are_drawn_as_often_as_asked() -> None:
+    source = BuiltInClips("digits-captions", height=32, width=32, channels=1, frames=4)
+    source.CLIPS = 400  # type: ignore[misc]
+    shares = []
+    for near in (0.0, 0.5, 1.0):
+        loader = Loader(source, "train", frames=4, batch_size=200, seed=3, near=near)
+        drawn = loader.drawn_captions(0)
+        assert np.array_equal(drawn, loader.drawn_captions(0))
+        pairs = [(words_of(loader.captions[a]), words_of(loader.captions[b])) for a, b in drawn.tolist()]
+        shares.append(np.mean([len(a) == len(b) and sum(map(str.__ne__, a, b)) == 1 for a, b in pairs]))
+    assert shares[0] < 0.2 < 0.4 < shares[1] < 0.65 and shares[2] > 0.95
 
 
 def test_only_one_caption_has_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,9 @@ class TextConfig:
     """Part of the captions that are left empty in training, so that clips can be made without any."""
     mismatched: float = bounded(0.5, 0)
     """Weight of the critics' third term: real clips beside captions of other clips; 0 for none."""
+    near: float = bounded(0.5, 0, 1)
+    """Part of those captions that are near the clip's own: another in one word, or else the most alike of a few. They
+    teach what one word alone tells apart; a caption drawn from all nearly always differs in something easier."""
 
     def __post_init__(self) -> None:
         name, _, folder = self.encoder.partition(":")

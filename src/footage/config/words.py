@@ -35,6 +35,8 @@ REMEMBERED = 500
 """Captions that a model remembers, at most."""
 LONGEST_CAPTION = 500
 """Characters of a caption that it remembers."""
+COMPARED = 64
+"""Words by which captions are told to be near each other, the first ones."""
 LIKE = 0.5
 """Likeness of spelling, from 0 to 1, from which a word is named as near to another."""
 
@@ -71,6 +73,40 @@ def spaceless(text: str) -> bool:
     """Whether most of a text is written in a script without spaces between words."""
     words = words_of(text)
     return 2 * sum(any(low <= ord(word[0]) <= high for low, high in ALONE) for word in words) > len(words)
+
+
+class NearCaptions:
+    """Which captions differ from one in a single word: the others are the same, and in the same places.
+
+    Args:
+        captions: the texts, each once; of each the first `COMPARED` words count.
+    """
+
+    def __init__(self, captions: Sequence[str]) -> None:
+        self.words = [words_of(caption)[:COMPARED] for caption in captions]
+        self._first = np.cumsum([0, *map(len, self.words)])  # where the keys of each caption begin
+        # A caption has a key for each of its words: the hash of what is left when that word is taken out.
+        every = [hash((at, *those[:at], *those[at + 1 :])) for those in self.words for at in range(len(those))]
+        self._keys = np.array(every, dtype=np.int64)
+        order = np.argsort(self._keys, kind="stable")
+        self._sorted = self._keys[order]
+        self._owners = np.repeat(np.arange(len(self.words)), [len(those) for those in self.words])[order]
+
+    def of(self, number: int) -> list[int]:
+        """Return the numbers of all captions that differ from one in a word, by the place of that word."""
+        keys = self._keys[self._first[number] : self._first[number + 1]]
+        ends = zip(*(np.searchsorted(self._sorted, keys, side) for side in ("left", "right")), strict=True)
+        return [other for low, high in ends for other in self._owners[low:high].tolist() if other != number]
+
+    def draw(self, number: int, own: Sequence[int], others: Sequence[int], rng: np.random.Generator) -> list[int]:
+        """Return one that differs from a caption in a word, and is none of the clip's `own`.
+
+        Where there is none, `others` are put in order: those first that share most words with it.
+        """
+        if alike := [other for other in self.of(number) if other not in own]:
+            return [alike[int(rng.integers(len(alike)))]]
+        said = set(self.words[number])
+        return sorted(others, key=lambda other: -len(said.intersection(self.words[other])))
 
 
 def fnv1a(piece: str) -> int:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
+from footage.config.words import NearCaptions
 from footage.data import phantoms, synthetic, talker
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
@@ -520,6 +521,7 @@ class Loader:
         seed: of the order and of the windows' starts.
         rank: number of this process.
         world: number of processes.
+        near: part of the other clips' captions that are near the clip's own, as `text.near` says.
 
     Raises:
         DatasetError: no clip is long enough.
@@ -535,6 +537,7 @@ class Loader:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        near: float = 0.0,
     ) -> None:
         self.source, self.split, self.frames, self.seed, self.rank = source, split, frames, seed, rank
         self.batch_size, self.local = batch_size, batch_size // world
@@ -565,6 +568,7 @@ class Loader:
         }
         self.captions = tuple(numbers)
         """All captions of the clips, each once."""
+        self.near, self._near = near, NearCaptions(self.captions) if near else None
 
     def batch(self, clips_seen: int) -> tuple[Pixels, Labels]:
         """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,).
@@ -619,7 +623,10 @@ class Loader:
             others = rng.integers(len(self.captions), size=TRIES).tolist()
             if own:
                 drawn[row, 0] = own[int(rng.integers(len(own)))]
-                drawn[row, 1] = next((other for other in others if other not in own), -1)
+                others = [other for other in others if other not in own]
+                if self._near is not None and rng.random() < self.near:
+                    others = self._near.draw(int(drawn[row, 0]), own, others, rng)
+                drawn[row, 1] = others[0] if others else -1
         return drawn
 
     def load(self, clips_seen: int) -> LoadedBatch:

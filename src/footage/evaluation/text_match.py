@@ -150,7 +150,7 @@ class TextTrial:
             judge.load_state_dict(load_file(path))
             return judge.eval()
         reach = (self.real.shape.frames - 1) * self.real.stride + 1
-        loader = Loader(self.source, "train", frames=reach, batch_size=BATCH, seed=self.judge_seed)
+        loader = Loader(self.source, "train", frames=reach, batch_size=BATCH, seed=self.judge_seed, near=READING.near)
         table = TokenTable(loader.captions, READING)
 
         def shown(frames: Frames) -> Tensor:

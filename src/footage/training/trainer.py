@@ -194,7 +194,8 @@ class Trainer:
         reads = plan.training_source
         part = {"frames": frames, "seed": seed, "rank": processes.rank, "world": processes.world}
         self.private = self.config.privacy if self.config.privacy.used else None
-        self.loader = Loader(reads, "train", batch_size=self.batch_size, **part)
+        near = self.config.text.near if self.config.text.used else 0.0
+        self.loader = Loader(reads, "train", batch_size=self.batch_size, near=near, **part)
         if self.private is not None:
             size, secret, unit = self.batch_size, secret_of(folder), self.private.unit
             self.loader = PoissonLoader(reads, frames=frames, batch_size=size, secret=secret, unit=unit)
