@@ -1,9 +1,11 @@
 """A figure that speaks, to be seen and heard: a sheet, a film with sound, its offsets decoded again, its latency.
 
-    python benchmarks/talking.py RUN --to FOLDER
+    python benchmarks/talking.py RUN --to FOLDER [--mouths 3] [--no-judge]
 
 RUN was trained on the built-in `talker`. Of held-out clips in a voice of the training clips, a new one and the other
-language, what is true stands above or on the left, what is made of still and sound below or on the right.
+language, what is true stands above or on the left, what is made of still and sound below or on the right. --mouths asks
+how the opening of mouths goes with the true one in so many clips of each kind. The judge, who looks at thousands of
+drawn clips, takes an hour at 256×256.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from PIL import Image
 
 from footage.data.clips import TalkerClips
 from footage.data.pairs import VoicedClips
-from footage.evaluation.sync import offset_of, scores, train_judge
+from footage.data.talker import mouth_box
+from footage.evaluation.sync import correlation, offset_of, opening, scores, train_judge
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
 from footage.generation.speak import LiveFigure, as_if_live, spoken_frames
@@ -38,13 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--to", type=Path, default=Path("talking"))
+    parser.add_argument("--mouths", type=int, default=0)
+    parser.add_argument("--judge", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     model = Model(options.run)
     clip = model.info.config.clip
     clips = TalkerClips(height=clip.height, width=clip.width, channels=clip.channels)
     shown, rows = list[np.ndarray](), list[np.ndarray]()
-    numbers = [span.index for span in clips.spans("heldout")[: len(clips.labels)]]
+    heldout = [span.index for span in clips.spans("heldout")]
+    numbers = heldout[: len(clips.labels)]
     sounds = [clips.sound(index)[0][: FRAMES * speech.RATE // 25] for index in numbers]
     for index, sound in zip(numbers, sounds, strict=True):
         true = clips.read(index, 0, FRAMES)
@@ -70,13 +76,27 @@ def main() -> None:
     levels = speech.speech_levels(heard.samples, heard.rate)
     print(f"decoded: {len(decoded)} frames, {heard.seconds:.2f} s of sound, loudest {np.abs(heard.samples).max():.2f}")
     mouth = model.sampler.mouth  # type: ignore[attr-defined]
-    judge = train_judge(VoicedClips(clips), mouth)
+    judge = train_judge(VoicedClips(clips), mouth) if options.judge else None
     for part, label in enumerate(clips.labels):
+        if judge is None:
+            break
         start = part * FRAMES
         for side, columns in (("true", slice(0, clip.width)), ("made", slice(clip.width, None))):
             window = from_uint8(decoded[None, start : start + FRAMES, :, columns])[0]
             offset, confidence = offset_of(scores(judge, window, levels, clips.fps, mouth, start))
             print(f"{label}, {side}: offset {offset} frames, confidence {confidence:.2f}")
+
+    found: dict[str, list[tuple[float, float]]] = {}
+    for index in heldout[: options.mouths * len(clips.labels)]:
+        true, place = clips.read(index, 0, FRAMES), mouth_box(clips.look(index), clip.height, clip.width)
+        still, sound = from_uint8(true[None, :1])[:, :, 0], clips.sound(index)[0][: FRAMES * speech.RATE // 25]
+        made = np.concatenate(list(spoken_frames(model.speaker, model.info, still, [sound], seed=index)))
+        known = clips.mouth(index, 0, FRAMES)[:, 0].astype(np.float64)
+        r = tuple(correlation(opening(side, *place), known) for side in (made, true))
+        found.setdefault(clips.labels[clips.label(index)], []).append((r[0], r[1]))
+    for label, pairs in found.items():
+        made_r, true_r = np.mean(pairs, axis=0)
+        print(f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; {len(pairs)} clips")
 
     still = from_uint8(clips.read(numbers[0], 0, 1)[None])[:, :, 0]
     live = LiveFigure(model.speaker, model.info, still, as_if_live(sounds))
