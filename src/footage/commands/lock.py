@@ -25,18 +25,6 @@ SHORTEST = 8
 """Characters of a new passphrase, at least."""
 
 
-def take_key_file(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Take `--key-file FILE` out of a command line, which every command that reads or writes may be given."""
-    rest, found = list(words), None
-    for number, word in enumerate(rest):
-        if word == "--key-file" and number + 1 < len(rest):
-            found = rest[number + 1]
-            return rest[:number] + rest[number + 2 :], os.path.abspath(found)
-        if word.startswith("--key-file="):
-            return rest[:number] + rest[number + 1 :], os.path.abspath(word.partition("=")[2])
-    return rest, found
-
-
 def ask_passphrase(why: KeyNeeded) -> str:
     """Ask for the passphrase of what is there.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.lock import ask_passphrase, take_key_file
+from footage.commands.lock import ask_passphrase
 from footage.commands.terminal import (
     STOPPED,
     drop_output,
@@ -23,6 +24,7 @@ from footage.commands.terminal import (
     print_json,
     print_marked,
     stoppable,
+    take_flag,
     tell_follower,
 )
 from footage.config import Config, IngestConfig, to_json
@@ -200,8 +202,8 @@ def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen:
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             if kind is Config:  # the configuration that is named: its network has the flags that there are
-                named = {knob: value for knob in ("method", "net.kind") if (value := _flag(arguments, f"--{knob}"))}
-                name = _flag(arguments, "--preset")
+                named = {k: value for k in ("method", "net.kind") if (value := take_flag(arguments, f"--{k}")[1])}
+                name = take_flag(arguments, "--preset")[1]
                 default, chooses = preset(name or DEFAULT_PRESET, named), not name and not named
             hint = Annotated[kind, arg(name="")]
         if item.name in ("timing", "selection", "encoding", "launch"):
@@ -219,16 +221,6 @@ def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command
-
-
-def _flag(arguments: Sequence[str], flag: str) -> str | None:
-    """Return what a flag is given, before the flags are parsed: others depend on it."""
-    for number, word in enumerate(arguments):
-        if word == flag and number + 1 < len(arguments):
-            return arguments[number + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
 
 
 def _places(words: Sequence[str]) -> Iterator[str]:
@@ -253,8 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             end_with_follower()
             for word in _places(words):
                 address_of(word)  # refuses one with a key
-            words, key_file = take_key_file(words)
-            with environment({KEY_FILE: key_file}):
+            words, key_file = take_flag(words, "--key-file")
+            with environment({KEY_FILE: None if key_file is None else os.path.abspath(key_file)}):
                 try:
                     _run(list(words))
                 except KeyNeeded as error:

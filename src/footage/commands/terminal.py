@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -187,6 +187,16 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def take_flag(words: Sequence[str], flag: str) -> tuple[list[str], str | None]:
+    """Return a command line without a flag, and what it is given: others depend on it, or every command may have it."""
+    for number, word in enumerate(words):
+        if word == flag and number + 1 < len(words):
+            return [*words[:number], *words[number + 2 :]], words[number + 1]
+        if word.startswith(f"{flag}="):
+            return [*words[:number], *words[number + 1 :]], word.partition("=")[2]
+    return list(words), None
 
 
 def print_json(value: Any) -> None:

@@ -123,7 +123,7 @@ class NoveltyCheck:
                 f"{source.name} has too few clips of {int(self._offsets[-1]) + 1} frames to say what is new",
                 "give --novel another data set, ask for fewer --frames, or leave --novel out",
             )
-        self._small = np.concatenate(list(self._small_windows(self._windows)))
+        self._small = self._small_windows(self._windows)
         self._known: dict[int, Vectors] = {}
         self._prepare(unseen)
 
@@ -240,8 +240,8 @@ class NoveltyCheck:
             frames = self.source.read(window.span.index, window.start, int(self._offsets[-1]) + 1)
             yield self._fitted(np.ascontiguousarray(frames[self._offsets]))[None]
 
-    def _small_windows(self, windows: Sequence[Window]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the small copies of windows, (1, D) each, in their order; each frame is read once.
+    def _small_windows(self, windows: Sequence[Window]) -> npt.NDArray[np.uint8]:
+        """Return the small copies of windows, (N, D); each frame is read once.
 
         A small copy is that of the window's frames at equal steps, one after the other.
         """
@@ -263,8 +263,7 @@ class NoveltyCheck:
                     small |= dict(zip(part, copies, strict=True))
             for number in numbers:
                 vectors[number] = np.concatenate([small[windows[number].start + int(shot)] for shot in shots])
-        for number in range(len(windows)):
-            yield vectors[number][None]
+        return np.stack([vectors[number] for number in range(len(windows))])
 
     def _features(self, windows: Frames) -> Vectors:
         """Return the random features (B, D) of windows (B, T, h, w, C), a few at a time."""
