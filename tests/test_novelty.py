@@ -217,7 +217,7 @@ def test_a_job_of_the_studio_files_new_clips_and_says_how_many_were_left_out(mod
         job = library.jobs.submit("generate", to_json(form))
         assert library.jobs.claim("worker", ["generate"]) is not None
         done = worker.do(job)
-        assert done.state == "done" and done.result == {"clips": [1, 2], "left_out": 1, "told": []}
+        assert done.state == "done" and done.result == {"clips": [1, 2], "left_out": 1}
         first = library.get(1)
         assert first.origin == "generated" and first.seed == 0 and library.get(2).seed == 2
         assert first.settings["novel"]["dataset_sha256"] == SHAPES.content_hash
