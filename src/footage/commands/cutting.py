@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from footage.commands.generate import target_of
 from footage.commands.terminal import make_console, phases, print_json, working
-from footage.errors import ConfigError, ModelError
+from footage.errors import ConfigError, MediaError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
 if TYPE_CHECKING:
     from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotList
     from footage.generation.cutting.summary import Choice, Survey
+    from footage.generation.cutting.templates import GivenClip
+    from footage.library.library import Library
 
 ShotMethod = Literal["auto", "fine", "quick"]
 """How shots are found: by the network where it is installed; by it; by differences of frames."""
@@ -185,6 +187,124 @@ def film(
                 "edit lists hold clips with in and out: transitions became cuts, titles and music are left out"
             )
     return target
+
+
+def template(
+    name: Path,
+    clips: tuple[Path, ...] = (),
+    *,
+    to: Path | None = None,
+    names: tuple[str, ...] = (),
+    model: Path | None = None,
+    labels: tuple[str, ...] = (),
+    music: Path | None = None,
+    font: Path | None = None,
+    library: Path | None = None,
+    edit: Path | None = None,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Path | None:
+    """Make a film of your clips by a template: for a birth, a graduation, or one of your own.
+
+    The film's timeline is written beside it, and what a model made of it; with --library both are kept there too, and
+    the studio opens them. footage template list shows what there is. Stopped work goes on by the same command.
+
+    Args:
+        name: of the template, or a folder with template.json; list to see those that come along.
+        clips: videos and pictures in their order, or with --library numbers of its clips; SLOT=CLIP puts one where it
+            is to stand.
+        to: the file to write: .mp4, .mov, .mkv or .webm; .json for the timeline alone. Left out, NAME-film.mp4 here.
+        names: what stands in the titles: name=Anna date="12 May".
+        model: which model makes what is missing, in place of the template's.
+        labels: what the template's labels are called by that model: circle=beach.
+        music: a file that is heard, in place of the template's music.
+        font: of the titles; needed for writings that DejaVu Sans does not have.
+        edit: copy the template into this folder, to be changed there, and make no film.
+    """
+    import contextlib
+
+    from rich.table import Table
+
+    from footage.generation.cutting.films import FilmMaker
+    from footage.generation.cutting.films import keep as keep_timeline
+    from footage.generation.cutting.templates import FilledTemplate, copy_template, find_template, template_folders
+    from footage.library.library import Library
+    from footage.library.timelines import write_timeline
+
+    console = make_console(quiet)
+    if str(name) == "list":
+        table = Table("template", "for", "slots", "names")
+        for known in template_folders():
+            told = find_template(Path(known))[1]
+            slots = [f"{slot} {part.least}{'+' if part.most is None else ''}" for slot, part in told.slots.items()]
+            table.add_row(known, told.about, ", ".join(slots), ", ".join(told.names))
+        console.print(table)
+        return None
+    if edit is not None:
+        console.print(f"to be changed: {copy_template(name, edit)}")
+        return edit
+    target = target_of((name, *clips, *([music] if music else [])), to, "film")
+    film = target if target.suffix.lower() != ".json" else target.with_suffix(".mp4")
+    made = FilledTemplate(name, film, model=model, labels=read_pairs(labels, "labels"))
+    with contextlib.ExitStack() as held:
+        opened = None if library is None else held.enter_context(Library(library))
+        show = held.enter_context(phases(console))
+        given = [given_clip(str(clip), opened) for clip in clips]
+        first = made.template.needed[0] if made.template.needed else ""
+        timeline = made.fill(
+            given,
+            read_pairs(names, "names", first),
+            music=music,
+            font=font,
+            watch=lambda done, total: show("filling in", done, total, made.name),
+        )
+        write_timeline(timeline, film.with_suffix(".json"))
+        maker = FilmMaker(film.parent, opened)
+        if opened is not None:
+            keep_timeline(timeline, maker, opened, film.stem)
+        if target == film:
+            maker.write(
+                timeline, film, encoding=encoding, watch=lambda done, total: show("film", done, total, film.name)
+            )
+    console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {film.with_suffix('.json')}")
+    return target
+
+
+def read_pairs(pairs: tuple[str, ...], flag: str, first: str = "") -> dict[str, str]:
+    """Return what is given as WORD=TEXT by its words; a text without a word belongs to the first.
+
+    Raises:
+        ConfigError: a word is given twice, or none.
+    """
+    read: dict[str, str] = {}
+    for pair in pairs:
+        word, equals, text = pair.partition("=")
+        word, text = (word.strip(), text) if equals else (first, pair)
+        if not word or word in read:
+            raise ConfigError(f'{flag} has "{pair}"', "give each once, as WORD=TEXT")
+        read[word] = text
+    return read
+
+
+def given_clip(told: str, library: Library | None) -> GivenClip:
+    """Return a clip as a person gives it: a file, or a number of a library, maybe SLOT= before it.
+
+    Raises:
+        LibraryError: the library has no such clip.
+        MediaError: there is no such file.
+    """
+    from footage.generation.cutting.templates import GivenClip
+
+    slot, equals, rest = told.partition("=")
+    if not equals or Path(told).exists():
+        slot, rest = "", told
+    path = Path(rest)
+    if library is not None and rest.isdecimal() and not path.exists():
+        entry = library.get(int(rest))
+        return GivenClip(library.path(entry.id), entry.id, entry.label or "", slot or None)
+    if not path.is_file():
+        raise MediaError(f'"{path}" does not exist', "give a video or a picture")
+    return GivenClip(path, None, path.resolve().parent.name, slot or None)
 
 
 def effects(

@@ -59,6 +59,7 @@ VERBS = {
     "summary": "cutting:summary",
     "highlights": "cutting:highlights",
     "film": "cutting:film",
+    "template": "cutting:template",
     "effects": "cutting:effects",
     "reconstruct": "convert:reconstruct",
     "interpolate": "generate:interpolate",

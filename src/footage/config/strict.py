@@ -109,7 +109,7 @@ def _value(hint: Any, item: Any, where: str) -> Any:
         require(isinstance(item, dict), where, item, "give an object of named values")
         key, kind = typing.get_args(hint)
         return {key(name): _value(kind, part, f"{where}.{name}") for name, part in item.items()}
-    if isinstance(hint, types.UnionType):
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:  # of a Literal it is the latter
         kinds = [a for a in typing.get_args(hint) if a is not type(None)]
         if item is None:
             return None

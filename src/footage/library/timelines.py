@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from footage import files
 from footage.config.strict import bounded, check_bounds, from_json, require, to_json
@@ -70,8 +70,12 @@ class TimelinePart:
     """For how long a picture or a card stands; None for four, or three."""
     title: str = ""
     """Words over the picture; without a clip, on a card. The first line is the largest."""
+    place: Literal["low", "middle"] = "low"
+    """Where words stand on a picture; on a card they are in its middle."""
     colour: str = "#14171c"
     """Of the card."""
+    fit: Fit | None = None
+    """How its picture is fitted in, where it has another shape than the film; None for as the film says."""
     level: float = bounded(1.0, 0, 4)
     """Of its sound, 1 for as it is, 0 for none."""
     transition: PartTransition | None = None

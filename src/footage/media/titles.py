@@ -174,6 +174,8 @@ class Titled:
     """What is seen below; None for a plain card."""
     colour: str = "#14171c"
     """Of the card."""
+    low: bool = True
+    """Whether words stand at the bottom of what is seen, not in its middle."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -183,7 +185,8 @@ class Titled:
     @property
     def told(self) -> list[Any]:
         """What it is, for the comment of a file that is made of it."""
-        return ["title", self.text, self.font.name, *([self.colour] if self.under is None else self.under.told)]
+        below = [self.colour] if self.under is None else [*self.under.told, "low" if self.low else "middle"]
+        return ["title", self.text, self.font.name, *below]
 
     def pictures(self, size: tuple[int, int], rate: Fraction, fit: Fit, skip: int = 0) -> Iterator[Frames]:
         """Yield its frames, uint8 (H, W, 3), without the first `skip`; the words come and go softly.
@@ -191,7 +194,7 @@ class Titled:
         Raises:
             MediaError: the video below cannot be read.
         """
-        words = draw_words(self.text, size, self.font, self.under is not None).astype(np.float32) / 255
+        words = draw_words(self.text, size, self.font, self.under is not None and self.low).astype(np.float32) / 255
         level, cover = words[..., :1] * 255, words[..., 1:]
         card = np.full((*size, 3), read_colour(self.colour), np.uint8)
         below = None if self.under is None else self.under.pictures(size, rate, fit, skip)

@@ -217,6 +217,8 @@ class Film:
     """Whether one of the parts has."""
     fit: Fit = "letterbox"
     """How a picture of another shape is fitted in."""
+    fits: tuple[Fit, ...] = ()
+    """The same for each part; empty for that."""
     overlaps: tuple[int, ...] = ()
     """Frames of each transition, one fewer than parts, 0 for a cut; empty for cuts alone."""
     mixes: tuple[Mixer, ...] = ()
@@ -247,7 +249,8 @@ class Film:
         for number in range(begin, len(self.parts)):
             length = self.lengths[number]
             skip = min(max(0, first - starts[number]), length - behind[number]) if number == begin else 0
-            shown = self.parts[number].pictures(self.size, self.rate, self.fit, skip)
+            fit = self.fits[number] if self.fits else self.fit
+            shown = self.parts[number].pictures(self.size, self.rate, fit, skip)
             source = lasting(shown, length - skip)
             if number > begin and before[number]:
                 begun = list(itertools.islice(source, before[number]))

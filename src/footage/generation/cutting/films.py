@@ -150,6 +150,7 @@ class FilmMaker:
             rate,
             heard or timeline.music is not None or self.music is not None,
             timeline.fit,
+            tuple(each.part.fit or timeline.fit for each in measured),
             tuple(overlaps),
             tuple(mixes),
             tuple(each.part.level * timeline.level for each in measured),
@@ -178,7 +179,7 @@ class FilmMaker:
             return cut
         read_colour(part.colour)  # complains now
         font = self.font or (None if timeline.font is None else self.path_of(timeline.font, None))
-        return Titled(part.title, length, font_for(part.title, font), cut, part.colour)
+        return Titled(part.title, length, font_for(part.title, font), cut, part.colour, part.place == "low")
 
     def transitions(self, timeline: Timeline, lengths: list[int], rate: Fraction) -> tuple[list[int], list[Mixer]]:
         """Return the frames of each transition, and what makes it; refuse those that parts are too short for."""
@@ -234,6 +235,7 @@ class FilmMaker:
             "transitions": kinds,
             "sound": timeline.level if timeline.sound else 0,
             "levels": [part.level for part in timeline.parts],
+            "fits": [part.fit for part in timeline.parts],
             "music": name and [Path(str(name)).name, music.level if music else 0.5],
             **joins.made_with(dict.fromkeys(models)),
         }

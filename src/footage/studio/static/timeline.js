@@ -291,7 +291,7 @@ class Track {
     if (!part) return;
     const [clip, fields] = [this.info(part), this.panel.elements];
     const moves = clip && clip.frames > 1 && clip.fps;
-    const shows = { first: moves, last: moves, seconds: !moves, colour: part.clip === undefined, title: true, level: clip?.audio, transition: this.chosen > 0, joint: part.transition, model: part.transition?.kind === "latent" };
+    const shows = { first: moves, last: moves, seconds: !moves, colour: part.clip === undefined, title: true, place: clip && part.title, fit: clip, level: clip?.audio, transition: this.chosen > 0, joint: part.transition, model: part.transition?.kind === "latent" };
     for (const [name, shown] of Object.entries(shows)) for (const place of this.panel.querySelectorAll(`[data-for="${name}"]`)) place.hidden = !shown;
     this.panel.querySelector("h2").textContent = this.name(part);
     if (moves) {
@@ -301,6 +301,8 @@ class Track {
     fields.seconds.value = this.seconds(part);
     fields.title.value = part.title ?? "";
     fields.colour.value = part.colour ?? "#14171c";
+    fields.place.value = part.place ?? "low";
+    fields.fit.value = part.fit ?? "";
     fields.level.value = part.level ?? 1;
     fields.kind.value = part.transition ? part.transition.kind : "";
     fields.joint.value = part.transition?.seconds ?? 1;
@@ -333,6 +335,8 @@ class Track {
     else if (name === "seconds") { if (!(value >= 0.1)) return this.drawPanel(); part.seconds = Number(value); }
     else if (name === "title") { if (!value.trim() && part.clip === undefined) return this.drawPanel(); keep("title", value, ""); }
     else if (name === "colour") part.colour = value;
+    else if (name === "place") keep("place", value, "low");
+    else if (name === "fit") keep("fit", value, "");
     else if (name === "level") keep("level", Number(value), 1);
     else {
       const kind = fields.kind.value;
@@ -343,7 +347,7 @@ class Track {
         part.transition = { kind, seconds: usual > 0 ? usual : 1, ...(kind === "latent" ? { model: fields.model.value } : {}) };
       }
     }
-    this.save({ first: "clip trimmed", last: "clip trimmed", seconds: "clip trimmed", title: "title changed", colour: "title changed", level: "sound" }[name] ?? "transition");
+    this.save({ first: "clip trimmed", last: "clip trimmed", seconds: "clip trimmed", title: "title changed", colour: "title changed", place: "title changed", fit: "settings", level: "sound" }[name] ?? "transition");
   }
 
   // What holds for the whole film.
