@@ -19,11 +19,11 @@ from footage import files
 from footage.errors import ConfigError, MediaError
 from footage.media.colour import UNKNOWN_COLOUR
 from footage.media.decode import Frames
-from footage.media.encode import CleanEncoder, StreamEncoder
+from footage.media.encode import MUXING, CleanEncoder, StreamEncoder, write_pictures
 from footage.media.geometry import Fit
 from footage.media.rates import exact_rate
 from footage.media.reader import Footage, open_original
-from footage.media.sound import TRACK_RATE, TURN, Channels, SoundTrack, channel_chunks
+from footage.media.sound import TRACK_RATE, Channels, SoundTrack, channel_chunks
 from footage.trust.provenance import seal
 
 CLEAN = 256 * 256
@@ -127,9 +127,8 @@ def write_cuts(
     rate, size = exact_rate(originals[0].rate), Footage(cuts[0].path).size()
     full = MediaError(f'the disk is full, "{to}" was not written', "free some space and go on")
     done = 0
-    options = {"movflags": "+faststart"}
     with files.disk_errors(full), files.replacing(to) as temporary:
-        with av.open(str(temporary), "w", format="mp4", options=options) as container:
+        with av.open(str(temporary), "w", format="mp4", options=MUXING["mp4"]) as container:
             container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
             if size[0] * size[1] <= CLEAN:
                 video: CleanEncoder | StreamEncoder = CleanEncoder(container, "mp4", size=size, rate=rate)
@@ -141,14 +140,7 @@ def write_cuts(
             for cut in cuts:
                 if track is not None:
                     track.follow(cut.sound())
-                for number, picture in enumerate(cut.pictures(size, rate, fit)):
-                    if track is not None and number % max(1, int(rate * TURN)) == 0:
-                        track.write(done / rate)
-                    video.write(picture, done)
-                    done += 1
-                    watch(done)
-                if track is not None:
-                    track.write(done / rate)
+                done = write_pictures(video, cut.pictures(size, rate, fit), rate, track, done, watch)
             video.finish()
             if track is not None:
                 track.finish()

@@ -50,6 +50,8 @@ CONTAINERS: dict[str, tuple[Codec, ...]] = {
     "webm": ("vp9", "av1"),
 }
 """What each kind of file may hold; the first is taken when nothing is said."""
+MUXING = {"gif": {"loop": "0"}, "mp4": {"movflags": "+faststart"}, "mov": {"movflags": "+faststart"}}
+"""How containers are written: for ever again; with what players ask for first at the beginning."""
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
 """FFmpeg's encoders that need no hardware."""
 HARDWARE = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi")
@@ -386,15 +388,13 @@ def write_clip(
     rate = exact_rate(fps)
     chunks, metadata = marked(chunks, metadata, mark)
     comment = json.dumps(metadata, ensure_ascii=False)
-    full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
-    with files.disk_errors(full):
+    with files.disk_errors(MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")):
         if kind == "png":
             write_frames_folder(path, _pictures(chunks), comment)
             return
         begin = begin_of(kind, path, encoding, rate)
         with files.replacing(path) as temporary:
-            options = {"loop": "0"} if kind == "gif" else {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-            with av.open(str(temporary), "w", options=options) as container:
+            with av.open(str(temporary), "w", options=MUXING.get(kind, {})) as container:
                 container.metadata["comment"] = comment
                 pictures = _pictures(chunks)
                 first = next(pictures, None)
@@ -402,17 +402,42 @@ def write_clip(
                     raise MediaError(f'"{path.name}" would have no frames', "give at least one")
                 encoder = begin(container, size=first.shape[:2], rate=rate)
                 track = None if sound is None else SoundTrack(container, kind, sound)
-                for number, picture in enumerate(itertools.chain([first], pictures)):
-                    if track is not None and number % max(1, int(rate * TURN)) == 0:
-                        track.write(number / rate)
-                    encoder.write(picture, number)
+                write_pictures(encoder, itertools.chain([first], pictures), rate, track)
                 if track is not None:
-                    track.write((number + 1) / rate)
                     track.finish()
                 encoder.finish()
             if kind == "gif":
                 GifEncoder.add_comment(temporary, comment)
             seal(temporary, metadata, path.name, sources)
+
+
+def write_pictures(
+    encoder: StreamEncoder | CleanEncoder | GifEncoder,
+    pictures: Iterable[Frames],
+    rate: Fraction,
+    track: SoundTrack | None,
+    done: int = 0,
+    watch: Callable[[int], object] = lambda done: None,
+) -> int:
+    """Write pictures, and the sound beside them, at most `TURN` seconds apart; return how many there are now.
+
+    Args:
+        encoder: whose units are frames.
+        pictures: uint8 (H, W, C).
+        rate: of the pictures.
+        track: the sound; None for none.
+        done: pictures that are there already.
+        watch: is told how many there are, after each.
+    """
+    for number, picture in enumerate(pictures):
+        if track is not None and number % max(1, int(rate * TURN)) == 0:
+            track.write(done / rate)
+        encoder.write(picture, done)
+        done += 1
+        watch(done)
+    if track is not None:
+        track.write(done / rate)
+    return done
 
 
 def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:

@@ -24,7 +24,7 @@ from footage import __version__, files
 from footage.errors import MediaError
 from footage.media.colour import UNKNOWN_COLOUR, Colour
 from footage.media.companions import Companions, named_companions
-from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
+from footage.media.encode import MUXING, StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS, Channels, SoundTrack
@@ -328,12 +328,11 @@ def join_segments(
     import av
 
     kind, metadata = to.suffix.lower().lstrip("."), dict(target.metadata)
-    options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
     companions: Companions | None = None
     with contextlib.ExitStack() as held:
         source = None if beside is None else held.enter_context(open_video(beside))
         with (
-            av.open(str(to), "w", format=MUXERS[kind], options=options) as container,
+            av.open(str(to), "w", format=MUXERS[kind], options=MUXING.get(kind, {})) as container,
             av.open(str(segments[0][0])) as first,
         ):
             video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
