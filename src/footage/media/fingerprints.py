@@ -7,9 +7,10 @@ Implementation and benchmarking of perceptual image hash functions, 2010, sectio
 model look alike). A copy's codes differ from those of its crop in few bits.
 
 `Codes.nearest` finds the clips whose codes differ least; then `compare` lays the samples of the copy over theirs. It
-looks for the part of the picture and the moment at which they fit best, and returns how well they correlate there,
-both what moves (each sample less the mean of all) and the whole. A clip is found where both exceed
-`SAME`.
+looks for the part of the picture and the moment at which they fit best, and returns how well they correlate there: what
+stands still (the mean of all samples) and what moves (each less that mean), both as cosine coefficients, of which fine
+ones weigh as much as coarse ones. Their correlations are averaged on Fisher's scale, on which each spreads alike
+(Fisher, On the "probable error" of a coefficient of correlation, 1921). A clip is found where that exceeds `SAME`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ VERSION = 1
 """Counted up when samples or codes change their meaning: those of before are then made again."""
 RATE = 12.5
 """Samples a second; each is the mean of two frames of twice that rate."""
+TICKS = 4
+"""Moments of each of those frames that are looked at, so that one of another rate counts for as long as it is shown."""
 LONGEST = 300
 """Samples of a clip, at most: what comes behind 24 seconds is not looked at."""
 FINE = 32
@@ -54,8 +57,12 @@ SMALLEST = 0.6
 """Share of the sides that a copy may be cut to."""
 CANDIDATES = 256
 """Clips that are looked at after the search of codes."""
-REFINEMENTS = ((64, SIDE // 2, 0.06), (16, SIDE, 0.04), (6, SIDE, 0.02), (6, SIDE, 0.01))
+REFINEMENTS = ((64, SIDE // 2, 0.06), (16, SIDE, 0.04))
 """How those are laid over each other: how many of the best, at how many pixels, and how far places are moved."""
+JUDGED = 6
+"""Clips, of these, that are judged by their likeness."""
+SETTLED = (0.03, 0.015), (0.01,)
+"""How far their places are moved then: by few samples, from where they are and from the whole picture on; by all."""
 COMPARED = 24
 """Samples that are laid over each other, at most."""
 ROUGHLY = 8
@@ -64,14 +71,20 @@ LOOKED = 4
 """Moments whose codes are compared, at most."""
 STILL = 1.0
 """Mean square of what moves, in grey levels, below which a clip stands still."""
-SAME = 0.9
-"""Correlation from which on two clips are the same (docs/trust.md has the rates of errors)."""
+SAME = 0.93
+"""Likeness from which on two clips are the same (docs/trust.md has the rates of errors)."""
 ENOUGH = 20
 """Samples of a copy from which on that is so; of shorter ones more is asked, as they are more easily alike."""
-SAME_SHORT = 0.0125
+SAME_SHORT = 0.002
 """By how much more for each sample that is lacking."""
 SAME_STILL = 0.985
-"""The most that is asked; also what is asked where nothing moves."""
+"""The correlation that is asked for where nothing moves."""
+PARTS = {"still": (10, 1.5, 0.5), "moving": (8, 0.75, 1.0)}
+"""Of what stands still and what moves: the last order of coefficients (down and right together) that counts; the power
+of its order that a coefficient weighs by, by which pictures have about as much of each; grey levels of noise, in which
+differences are lost, so that what hardly moves says little."""
+SURE = 0.976
+"""Correlation of either, above which it counts no more: else a background that is the same would do."""
 BLOCK = 1 << 14
 """Clips that are compared at once."""
 
@@ -109,11 +122,14 @@ def read_samples(path: Path) -> Samples:
         MediaError: no frame can be had from it.
     """
     frames: list[Frames] = []
-    for chunk in Footage(path).chunks(height=FINE, width=FINE, channels=3, fps=2 * RATE, fit="stretch"):
+    for chunk in Footage(path).chunks(height=FINE, width=FINE, channels=3, fps=2 * RATE * TICKS, fit="stretch"):
         frames.append(chunk)
-        if sum(map(len, frames)) >= 2 * LONGEST:
+        if sum(map(len, frames)) >= 2 * LONGEST * TICKS:
             break
-    return make_samples(np.concatenate(frames))  # chunks of (T, H, W, 3) → (T', H, W, 3)
+    shown = np.concatenate(frames)  # chunks of (T, H, W, 3) → (T', H, W, 3)
+    shown = np.concatenate([shown, np.repeat(shown[-1:], -len(shown) % TICKS, axis=0)])
+    ticks = shown.reshape(-1, TICKS, *shown.shape[1:])  # (T, TICKS, H, W, 3)
+    return make_samples(ticks.mean(axis=1, dtype=np.float32).round().astype(np.uint8))
 
 
 def mirrored(samples: Samples) -> Samples:
@@ -129,13 +145,13 @@ def _smaller(planes: Values, side: int) -> Values:
     return np.asarray(cells.mean(axis=(-3, -1)), dtype=np.float32)
 
 
-def _sampling(begin: Values, part: Values, size: int, wanted: int) -> Values:
-    """Return matrices (B, wanted, size) that read parts of lines of `size` pixels, linearly interpolated."""
+def _sampling(begin: Values, part: Values, wanted: int) -> Values:
+    """Return matrices (B, wanted, SIDE) that read parts of lines of pixels, linearly interpolated."""
     middle = (np.arange(wanted, dtype=np.float32) + 0.5) / wanted
-    place = np.clip((begin[:, None] + part[:, None] * middle) * size - 0.5, 0, size - 1)  # (B, wanted)
-    low = np.minimum(place.astype(int), size - 2)
+    place = np.clip((begin[:, None] + part[:, None] * middle) * SIDE - 0.5, 0, SIDE - 1)  # (B, wanted)
+    low = np.minimum(place.astype(int), SIDE - 2)
     share = (place - low).astype(np.float32)
-    matrices = np.zeros((len(begin), wanted, size), dtype=np.float32)
+    matrices = np.zeros((len(begin), wanted, SIDE), dtype=np.float32)
     clip, pixel = np.arange(len(begin))[:, None], np.arange(wanted)[None]
     matrices[clip, pixel, low] += 1 - share
     matrices[clip, pixel, low + 1] += share
@@ -152,7 +168,7 @@ def _as_sampled(begin: Values, part: Values, wanted: int) -> Values:
     pixel = np.arange(SIDE, dtype=np.float32)[None, :, None]
     shared = np.minimum(edge[:, None, 1:], pixel + 1) - np.maximum(edge[:, None, :-1], pixel)
     shared = shared.clip(0)  # (B, SIDE pixels of the clip, SIDE of the copy)
-    matrices = _sampling(begin, part, SIDE, wanted) @ (shared / (shared.sum(axis=2, keepdims=True) + 1e-6))
+    matrices = _sampling(begin, part, wanted) @ (shared / (shared.sum(axis=2, keepdims=True) + 1e-6))
     return np.asarray(matrices / (matrices.sum(axis=2, keepdims=True) + 1e-6), dtype=np.float32)
 
 
@@ -167,7 +183,7 @@ def make_codes(samples: Samples, crops: Sequence[tuple[float, float, float]] = C
     moved = last - first  # (M, H, W)
     waves = np.cos(np.pi * (np.arange(SIDE) + 0.5) * np.arange(8)[:, None] / SIDE).astype(np.float32)  # (8, SIDE)
     part, down, right = np.array(crops, dtype=np.float32).T
-    rows, columns = (waves @ _sampling(place, part, SIDE, SIDE) for place in (down, right))  # (crops, 8, SIDE)
+    rows, columns = (waves @ _sampling(place, part, SIDE) for place in (down, right))  # (crops, 8, SIDE)
     bits = []
     for name, pictures in (("motion", moved[None]), ("brightness", mean[:1]), ("colour", mean[1:])):
         # (1, 1, crops, 8, SIDE) · (P, M, 1, SIDE, SIDE) · (1, 1, crops, SIDE, 8) → (P, M, crops, 8, 8)
@@ -312,26 +328,29 @@ def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> Comparis
     shown = _planes(copy[times.astype(int)])  # (T, 3, SIDE, SIDE)
     hint = _planes(copy[few.astype(int)])[:, :1]
     brightness = [clip[:, : SIDE**2] for clip in clips]
-    likeness = _Laid(brightness, hint, few, SIDE // 2).correlations(places).min(axis=0)
+    likeness = _Laid(brightness, hint, few, SIDE // 2).roughly(places)
     chosen, places = np.arange(len(clips)), places.copy()
     for kept, side, step in REFINEMENTS:
         chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:kept]
-        laid, at = _Laid([brightness[i] for i in chosen.tolist()], hint, few, side), places[chosen]
-        found = laid.correlations(at)
-        for way in np.concatenate([_WAYS, _WAYS]):
-            tried = at + np.float32(step) * way
-            tried[:, 0] = tried[:, 0].clip(SMALLEST, 1)
-            tried[:, 1:3] = tried[:, 1:3].clip(0, 1 - tried[:, :1])
-            values = laid.correlations(tried)
-            better = values.sum(axis=0) > found.sum(axis=0)
-            at, found = np.where(better[:, None], tried, at), np.where(better, values, found)
-        places[chosen], likeness[chosen] = at, found.min(axis=0)
+        laid = _Laid([brightness[i] for i in chosen.tolist()], hint, few, side)
+        places[chosen], likeness[chosen] = _settled(laid.roughly, places[chosen], [step])
+    chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:JUDGED]
     still = float(((shown - shown.mean(axis=0)) ** 2).mean()) < STILL
-    found = _Laid([clips[i] for i in chosen.tolist()], shown, times, SIDE).correlations(places[chosen])
+    best = [brightness[i] for i in chosen.tolist()]
+    if still:
+        found = _Laid([clips[i] for i in chosen.tolist()], shown, times, SIDE).correlations(places[chosen])[1]
+    else:
+        whole = places[chosen]
+        whole[:, :3] = 1, 0, 0
+        laid = _Laid(best * 2, hint, few, SIDE)
+        both, fits = _settled(laid.likeness, np.concatenate([places[chosen], whole]), SETTLED[0])
+        from_whole = fits[len(best) :] > fits[: len(best)]
+        begun = np.where(from_whole[:, None], both[len(best) :], both[: len(best)])
+        places[chosen], found = _settled(_Laid(best, shown[:, :1], times, SIDE).likeness, begun, SETTLED[1])
     same = np.zeros(len(clips), dtype=bool)
-    likeness[:], likeness[chosen] = -1, found[1] if still else found.min(axis=0)
-    asked = min(SAME_STILL, SAME + SAME_SHORT * max(0, ENOUGH - len(copy)))
-    same[chosen] = likeness[chosen] >= (SAME_STILL if still else asked)
+    likeness[:], likeness[chosen] = -1, found
+    asked = SAME_STILL if still else SAME + SAME_SHORT * max(0, ENOUGH - len(copy))
+    same[chosen] = likeness[chosen] >= asked
     return likeness, places, same
 
 
@@ -343,6 +362,20 @@ _WAYS = np.array(
     dtype=np.float32,
 )
 """Ways in which a place is moved: down, right, larger about its middle, later by half a sample for a step of .06."""
+
+
+def _settled(fit: Callable[[Values], Values], places: Values, steps: Sequence[float]) -> tuple[Values, Values]:
+    """Move places (N, 4) to where a fit is better, twice by each of `_WAYS`; return them and their fits, (N,)."""
+    found = fit(places)
+    for step in steps:
+        for way in np.concatenate([_WAYS, _WAYS]):
+            tried = places + np.float32(step) * way
+            tried[:, 0] = tried[:, 0].clip(SMALLEST, 1)
+            tried[:, 1:3] = tried[:, 1:3].clip(0, 1 - tried[:, :1])
+            values = fit(tried)
+            better = values > found
+            places, found = np.where(better[:, None], tried, places), np.where(better, values, found)
+    return places, found
 
 
 class _Laid:
@@ -362,8 +395,8 @@ class _Laid:
         self._times, self._side = times, side
         self._shown = shown[None]
 
-    def correlations(self, places: Values) -> Values:
-        """Return (2, N): how what moves correlates at places (N, 4), and how the whole does."""
+    def _seen(self, places: Values, lines: Values) -> tuple[Values, Values]:
+        """Return what is seen at places (N, 4), of the copy and of the clips, (N, T, C, k, k), by k sums of lines."""
         at = np.clip(self._times + places[:, 3:], 0, self._ends[:, None])  # (N, T)
         low = at.astype(int)
         share = (at - low).astype(np.float32)[..., None, None, None]
@@ -373,10 +406,40 @@ class _Laid:
         if share.any():
             laid = laid * (1 - share) + self._stack[high] * share
         part, down, right = places[:, :3].T
-        rows, columns = (_sampling(begin, part, SIDE, self._side)[:, None, None] for begin in (down, right))
-        seen = rows @ laid @ columns.swapaxes(-1, -2)  # (N, T, C, side, side)
-        rows, columns = (_as_sampled(begin, part, self._side)[:, None, None] for begin in (down, right))
-        shown = rows @ self._shown @ columns.swapaxes(-1, -2)  # → (N, T, C, side, side)
+        seen = []
+        for matrices, pictures in ((_as_sampled, self._shown), (_sampling, laid)):
+            rows, columns = ((lines @ matrices(begin, part, self._side))[:, None, None] for begin in (down, right))
+            seen.append(rows @ pictures @ columns.swapaxes(-1, -2))  # → (N, T, C, k, k)
+        return seen[0], seen[1]
+
+    def likeness(self, places: Values) -> Values:
+        """Return how alike copy and clips are at places (N, 4), up to 1; see `PARTS`."""
+        waves = np.cos(np.pi * (np.arange(SIDE) + 0.5) * np.arange(8)[:, None] / SIDE) * np.sqrt(2 / SIDE)
+        pair = [seen[:, :, 0] for seen in self._seen(places, waves.astype(np.float32))]  # (N, T, 8, 8)
+        means = [seen.mean(axis=1, keepdims=True) for seen in pair]
+        moving = [seen - mean for seen, mean in zip(pair, means, strict=True)]
+        order, fisher = np.add.outer(np.arange(8), np.arange(8)), np.zeros(len(places), dtype=np.float32)
+        for name, (ours, theirs) in {"still": means, "moving": moving}.items():
+            last, power, noise = PARTS[name]
+            counted = (order > 0) & (order <= last)
+            weight = order[counted].astype(np.float32) ** np.float32(power)
+            ours, theirs = (values[..., counted] * weight for values in (ours, theirs))  # (N, T or 1, coefficients)
+            lost = noise**2 * float((weight**2).sum()) * ours.shape[1]
+            product, own, other = (
+                np.einsum("ntk,ntk->n", a, b) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs))
+            )
+            # A picture of less contrast may be the same; what moves less is not.
+            length = (own + other) / 2 if name == "moving" else np.sqrt(own * other)
+            fisher += np.arctanh(((product + lost) / (length + lost)).clip(-SURE, SURE))
+        return np.asarray(np.tanh(fisher / 2), dtype=np.float32)
+
+    def roughly(self, places: Values) -> Values:
+        """Return the sum of both correlations at places (N, 4), (N,)."""
+        return np.asarray(self.correlations(places).sum(axis=0), dtype=np.float32)
+
+    def correlations(self, places: Values) -> Values:
+        """Return (2, N): how what moves correlates at places (N, 4), and how the whole does."""
+        shown, seen = self._seen(places, np.eye(self._side, dtype=np.float32))
         found = []
         for axes in ((1,), (1, 3, 4)):  # what moves: less the mean of all times; the whole: less the mean of all pixels
             ours, theirs = (
