@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import threading
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ class LockedBytes:
 
     def _new(self) -> None:
         count = -(-self.file.size // PAGE)
-        self._held: tuple[Bytes, npt.NDArray[np.bool_]] = np.empty(self.file.size, np.uint8), np.zeros(count, np.bool_)
+        # NumPy asks for huge pages, of 2 MiB, each of which is cleared as a whole for the first 64 KiB opened in it.
+        memory = np.frombuffer(mmap.mmap(-1, max(1, self.file.size)), np.uint8)[: self.file.size]
+        self._held: tuple[Bytes, npt.NDArray[np.bool_]] = memory, np.zeros(count, np.bool_)
 
     def __len__(self) -> int:
         return self.file.size
