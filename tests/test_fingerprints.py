@@ -11,9 +11,11 @@ from footage import Library
 from footage.commands.library import find
 from footage.files import file_digest
 from footage.media.decode import Frames
-from footage.media.encode import write_clip
+from footage.media.encode import h264, write_clip
 from footage.media.encoding import EncodingOptions
-from footage.media.fingerprints import CROPS, WIDTH, Codes, make_codes, make_samples, mirrored
+from footage.media.fingerprints import CROPS, WIDTH, Codes, Samples, make_codes, make_samples, mirrored
+from footage.media.fingerprints import find as find_copy
+from footage.media.reader import fit_frames
 from tests.libraries import make_older
 
 SIDE, FRAMES = 64, 36
@@ -116,3 +118,42 @@ def test_the_nearest_codes_are_those_that_differ_in_fewest_bits() -> None:
     nearest = Codes(clips.items()).nearest(wanted, begin=1, most=3)
     assert nearest[0] == (2 / 64, 44, 7)
     assert len(nearest) == 3 and nearest[1][0] > 0.2
+
+
+def waving(wall: int, way: int, frames: int = 56) -> Frames:
+    """Draw somebody small who waves before a wall, in one of a few walls and ways."""
+    stones = np.random.default_rng(wall).uniform(90, 170, (16, 16, 3)).repeat(4, axis=0).repeat(4, axis=1)  # (H, W, 3)
+    rng, (y, x) = np.random.default_rng([wall, way]), np.mgrid[:SIDE, :SIDE]
+    time = np.linspace(0, 2 * np.pi * rng.uniform(1, 2), frames)
+    clip = np.repeat(stones[None], frames, axis=0)  # → (T, H, W, 3)
+    clip[:, (abs(x - 32) < 5) & (y > 24)] = rng.uniform(20, 60, 3)
+    for side in (-1, 1):
+        angle = 1.2 * np.sin(time + rng.uniform(0, 6)) + rng.uniform(-0.5, 0.5)
+        for reach in range(4, 17):
+            hand = np.hypot(
+                y - 28 + reach * np.sin(angle)[:, None, None], x - 32 - side * reach * np.cos(angle)[:, None, None]
+            )
+            clip[hand < 1.6] = (200, 150, 120)
+    return clip.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("change", ["crf 34", "70% of both sides", "12 frames a second"])
+def test_somebody_small_before_a_wall_is_known_again_and_not_taken_for_who_stands_there_too(change: str) -> None:
+    def samples(frames: Frames) -> Samples:
+        small = fit_frames(frames, height=32, width=32, channels=3, fit="stretch")
+        return make_samples(small)
+
+    clips = {10 * wall + way: samples(waving(wall, way)) for wall in (1, 2) for way in range(4)}
+    codes = {clip: make_codes(some) for clip, some in clips.items()}
+    clip = 22
+    frames = waving(*divmod(clip, 10))
+    if change.startswith("70%"):
+        frames = frames[:, 14:58, 8:52]
+    copy = h264(frames, 34 if "crf" in change else 26)
+    if change.startswith("12"):
+        times = (np.arange(len(copy)) / 25 * 12).astype(int) * 25 // 12
+        copy = copy[times]
+    found = find_copy(Codes(codes.items()), samples(copy), lambda some: {one: clips[one] for one in some})
+    assert found is not None and found.clip == clip
+    others = {one: code for one, code in codes.items() if one != clip}
+    assert find_copy(Codes(others.items()), samples(copy), lambda some: {one: clips[one] for one in some}) is None
