@@ -23,7 +23,8 @@ from footage.config.presets import override, preset, tiny
 from footage.config.words import NearCaptions, TokenTable, fnv1a, pieces_of, unknown_words, vocabulary, words_of
 from footage.data.audit import Audit
 from footage.data.clips import BuiltInClips, Loader
-from footage.data.ingest.sources import LabelFile, Source, scan
+from footage.data.ingest.labels import LabelFile
+from footage.data.ingest.sources import Source, scan
 from footage.data.store import ClipRow, Dataset
 from footage.data.synthetic import TEMPLATES, WORDS, compose_captions
 from footage.errors import ConfigError, FootageError, ModelError

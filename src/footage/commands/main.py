@@ -67,6 +67,8 @@ VERBS = {
     "models": "generate:models",
     "compact": "generate:compact",
     "export": "generate:export",
+    "push": "hub:push",
+    "pull": "hub:pull",
     "serve": "play:serve",
     "library": "library:library",
     "verify": "trust:verify",
@@ -116,7 +118,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name", "stills", "shell", "path", "source", "timeline"),
+    *("clips", "words", "name", "stills", "shell", "path", "source", "timeline", "repository"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {

@@ -59,7 +59,9 @@ def ingest(
 
     Args:
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
-            arrays (.npy, .npz); or addresses of them, such as s3://bucket/clips; or volumes: DICOM, .nii.gz.
+            arrays (.npy, .npz), archives (.tar of WebDataset, .zip, .tfrecords); data sets in known layouts are read as
+            they are, see docs/exchange.md; or addresses of all these, such as s3://bucket/clips; or volumes: DICOM,
+            .nii.gz.
         to: the dataset folder, or an address of one.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
@@ -87,6 +89,8 @@ def ingest(
             return ingest(sources, to, config, advise=advise, quiet=quiet)
     with connect(on, config.workers if on else None) as cluster, phases(console) as show:
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name), cluster)
+    for layout in result.layouts:
+        console.print(f"read as {layout}", markup=False, soft_wrap=True)
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
     console.print(f"{line}, {result.reused:,} as before")
     if result.gone:

@@ -71,15 +71,17 @@ class ClipFolder:
         self.clips: list[_ClipFile] = []
         for source in listing.sources:
             try:
-                if source.kind == "video":
-                    count = count_frames(source.path)
-                    rate = None if count.rate is None else float(count.rate)
-                    self.clips.append(_ClipFile(source, count.frames, rate, (count.height, count.width)))
-                elif source.kind == "pictures":
-                    size = Footage(source.picture_paths[0]).size()
-                    self.clips.append(_ClipFile(source, len(source.pictures), None, size))
-                else:
+                if source.kind not in ("video", "pictures"):
                     self.problems.append(f"{source.name}: an array, ingest it first")
+                    continue
+                with source.unpacked() as whole:
+                    if source.kind == "video":
+                        count = count_frames(whole.path)
+                        rate = None if count.rate is None else float(count.rate)
+                        self.clips.append(_ClipFile(source, count.frames, rate, (count.height, count.width)))
+                    else:
+                        size = Footage(whole.picture_paths[0]).size()
+                        self.clips.append(_ClipFile(source, len(whole.pictures), None, size))
             except MediaError as error:
                 self.problems.append(f"{source.name}: {error.problem}")
         if not self.clips:
@@ -95,8 +97,7 @@ class ClipFolder:
         self.labels = tuple(labels) if len(labels) > 1 else ()
         contents = []
         for source in (clip.source for clip in self.clips):
-            digests = [files.file_digest(path) for path in source.files]
-            contents.append([source.name, digests, source.label])
+            contents.append([source.name, source.digests(), source.label])
         self.content_hash = files.json_digest(contents)
 
     def at(self, height: int, width: int, channels: int) -> None:
@@ -131,23 +132,22 @@ class ClipFolder:
         """
         clip = self.clips[index]
         rate = clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
-        decoder = open_decoder(
-            clip.source.path, clip.source.picture_paths, self.shape, fps=rate, fit=self.fit, pauses=False
-        )
         held: list[Frames] = []
         first, waiting = 0, list(starts)
         try:
-            for chunk in decoder:
-                held += list(chunk.frames)
-                while waiting and first + len(held) >= waiting[0] + frames:
-                    begin = waiting.pop(0) - first
-                    yield np.stack(held[begin : begin + frames])
-                if not waiting:
-                    return
-                gone = min(waiting[0] - first, max(0, len(held) - frames))
-                if gone > 0:
-                    del held[:gone]
-                    first += gone
+            with clip.source.unpacked() as whole:
+                pictures = whole.picture_paths
+                for chunk in open_decoder(whole.path, pictures, self.shape, fps=rate, fit=self.fit, pauses=False):
+                    held += list(chunk.frames)
+                    while waiting and first + len(held) >= waiting[0] + frames:
+                        begin = waiting.pop(0) - first
+                        yield np.stack(held[begin : begin + frames])
+                    if not waiting:
+                        return
+                    gone = min(waiting[0] - first, max(0, len(held) - frames))
+                    if gone > 0:
+                        del held[:gone]
+                        first += gone
         except UnusableMedia as error:
             raise DatasetError(f"{clip.source.name} cannot be read ({error.problem})", "leave it out") from None
         if waiting and len(held) < frames:

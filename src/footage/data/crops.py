@@ -114,6 +114,9 @@ class VideoCrops(Visits):
         for source in scan([Path(data)], "none").sources:
             if source.kind != "video":
                 continue
+            if source.members:
+                self.left_out[source.name] = "it lies in an archive, of which no part is decoded alone: unpack it"
+                continue
             try:
                 info, frames, rate = declared_length(source.path)
             except UnusableMedia as error:

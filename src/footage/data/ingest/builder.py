@@ -73,6 +73,8 @@ class IngestResult:
     ignored: dict[str, int]
     """Files of other kinds, by ending."""
     seconds: float
+    layouts: tuple[str, ...] = ()
+    """The layouts of known data sets that the sources were read as."""
 
 
 @contextlib.contextmanager
@@ -321,14 +323,17 @@ class DatasetBuilder:
         )
 
     def assign_sides(self, wanted: Sequence[Wanted]) -> None:
-        """Assign the sources that have clips to the sides of the split; arrays prescribe theirs."""
+        """Assign the sources that have clips to the sides of the split; arrays and some layouts prescribe theirs."""
         earlier: dict[str, str] = {}
+        sources = {source.name: source for source in self.listing.sources}
+        groups = {name: files.json_digest(source.group) for name, source in sources.items() if source.group}
         if self.earlier.heldout == self.options.heldout:
-            earlier = {state.record.content: state.split for state in self.earlier.sources.values() if state.split}
-        present = {name for name, _ in wanted}
-        clips = {name: self.states[name].record.clips for name in present}
-        free = [s.name for s in self.listing.sources if any(clip.split is None for clip in clips.get(s.name, ()))]
-        contents = {name: self.states[name].record.content for name in free}
+            for name, state in self.earlier.sources.items():
+                if state.split:
+                    earlier[groups.get(name, state.record.content)] = state.split
+        clips = {name: self.states[name].record.clips for name, _ in wanted}
+        free = [n for n, s in sources.items() if not s.split and any(c.split is None for c in clips.get(n, ()))]
+        contents = {name: groups.get(name, self.states[name].record.content) for name in free}
         for name, side in assign_splits(contents, self.options.heldout, earlier).items():
             self.states[name].split = side
 
@@ -348,7 +353,7 @@ class DatasetBuilder:
                     frames=clip.frames,
                     label=clip.label if clip.label is not None else source.label,
                     caption=clip.caption if clip.caption is not None else source.caption,
-                    split="heldout" if (clip.split or state.split) == "heldout" else "train",
+                    split="heldout" if (clip.split or source.split or state.split) == "heldout" else "train",
                     shard=place[0],
                     offset=place[1],
                     digest=clip.digest,

@@ -1,6 +1,6 @@
 """A source becomes its part: decoded, divided into scenes, measured. This is what a worker process does.
 
-Arrays come divided into clips; see `arrays`.
+Arrays come divided into clips; see `arrays`. What lies in an archive is unpacked for as long as it is decoded.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def detector_for(options: DecodeOptions) -> CutDetector:
 
 def content_digest(source: Source) -> str:
     """Return the SHA-256 of the bytes of a source."""
-    digests = [files.file_digest(path) for path in source.files]
+    digests = source.digests()
     return digests[0] if len(digests) == 1 else files.json_digest(digests)
 
 
@@ -126,11 +126,12 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
     Raises:
         OSError: the part cannot be written.
     """
-    with files.writing(path, durable=False) as handle:
+    with files.writing(path, durable=False) as handle, contextlib.ExitStack() as held:
         part = PartBuilder(source, options, handle)
         rejection = None
         try:
             part.record.content = content_digest(source)
+            part.source = held.enter_context(source.unpacked())
             if source.kind in ("idx", "array"):
                 part.add_array()
             else:

@@ -83,7 +83,7 @@ def ingest(
 
     Args:
         sources: videos, folders (searched recursively), folders of numbered pictures, MNIST's IDX files, arrays (`.npy`
-            and `.npz`); or addresses of them, such as `s3://bucket/clips`.
+            and `.npz`), archives (`.tar`, `.zip`, `.tfrecords`); or addresses of them, such as `s3://bucket/clips`.
         to: the dataset folder; new, empty, or of an earlier ingest; or an address of one.
         config: the options.
         on_progress: called now and then, in the caller's thread.
@@ -157,6 +157,7 @@ def _ingest(
         settings |= {"rate": str(exact_rate(rate.fps)), "rate_reason": rate.reason}
         settings["ignored"] = dict(sorted(listing.ignored.items()))
         settings["examples"] = dict(sorted(listing.examples.items()))
+        settings |= {"layouts": listing.layouts} if listing.layouts else {}
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
@@ -171,6 +172,7 @@ def _ingest(
         rejections=tuple(dataset.rejections),
         ignored=dict(listing.ignored),
         seconds=time.monotonic() - began,
+        layouts=tuple(listing.layouts),
     )
 
 
@@ -281,15 +283,15 @@ def choose_rate(
         return ChosenRate(float(exact_rate(config.fps)), "as asked for")
     if isinstance(known := before.get("fps"), int | float):  # added files do not change it
         return ChosenRate(known, str(before.get("rate_reason", "as before")))
-    paths = [source.path for source in sources if source.kind == "video"]
+    videos = [source for source in sources if source.kind == "video"]
     rated: list[tuple[Fraction, float]] = []
     done = 0
-    jobs = [rate_job(paths[i : i + PROBES], config.deinterlace) for i in range(0, len(paths), PROBES)]
+    jobs = [rate_job(videos[i : i + PROBES], config.deinterlace) for i in range(0, len(videos), PROBES)]
     for job in run_jobs(jobs, workers):
         probed = job.reply.get("rates", [])
         rated += [(exact_rate(fps), seconds) for fps, seconds in filter(None, probed)]
         done += len(probed)
-        report("rates", done, len(paths), "")
+        report("rates", done, len(videos), "")
     if not rated:
         return ChosenRate(DEFAULT_FPS, "no source tells its own")
     common = common_rate(rated)
@@ -326,13 +328,13 @@ def sized(
 def shown_sizes(sources: Sequence[Source], workers: int | Cluster, report: Report) -> list[ShownSize]:
     """Return what the sources that tell their sizes are displayed at."""
     shown = [size for source in sources if (size := source.displayed()) is not None]
-    paths = [source.path for source in sources if source.kind == "video"]
+    videos = [source for source in sources if source.kind == "video"]
     done = 0
-    for job in run_jobs([size_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
+    for job in run_jobs([size_job(videos[i : i + PROBES]) for i in range(0, len(videos), PROBES)], workers):
         probed = job.reply.get("sizes", [])
         shown += [ShownSize(*size) for size in probed if size]
         done += len(probed)
-        report("sizes", done, len(paths), "")
+        report("sizes", done, len(videos), "")
     return shown
 
 

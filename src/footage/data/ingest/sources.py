@@ -1,26 +1,26 @@
 """What there is to ingest: videos, folders of numbered pictures, IDX files and arrays, with their labels.
 
 Labels come from folders, or from a table that the user wrote, CSV or JSON; captions from that, several rows or lines
-for several, or from `.txt` files, one a line; a line that begins with a space goes on with the one before it.
+for several, or from `.txt` files, one a line; a line that begins with a space goes on with the one before it. Clips
+may lie in archives (`archives`), and what the layouts of known data sets say is heeded (`layouts`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import itertools
-import json
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from footage.data.store import Rejection
+from footage import files
+from footage.data.ingest.archives import ARCHIVES, Member, clips_in, find_members, member_digests, unpacked
+from footage.data.ingest.labels import LabelFile, caption_lines
+from footage.data.ingest.layouts import Place, find_layout
+from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, nearest
 from footage.machines.remote import present
@@ -35,6 +35,7 @@ from footage.media.kinds import (
     natural_key,
     suffix_of,
 )
+from footage.media.probe import UnusableMedia
 from footage.media.reader import Footage
 
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
@@ -65,187 +66,6 @@ EXPORTED = "library.json"
 """Table beside the clips of a library's export, whose pictures are numbered and yet not frames of one clip."""
 
 Kind = Literal["video", "pictures", "idx", "array", "picture", "zip"]
-REMEDY = (
-    "a label table is a .csv with the columns file,label[,caption], or a .json with a list of such objects "
-    "or an object {file: label}"
-)
-_SEPARATOR = re.compile(r'\s*"?sep=(.)"?[^\n]*\n', re.IGNORECASE)
-_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    """A row of a label table."""
-
-    file: str
-    """Name as written in the table: a relative path or a file name."""
-    label: str | None
-    caption: str | None
-
-    @staticmethod
-    def from_table(row: Any, number: int, path: Path) -> LabelRow:
-        """Build row `number` of a table; refuse one that names no file, or has neither label nor caption."""
-        if not isinstance(row, dict) or not isinstance(row.get("file"), str) or not row["file"].strip():
-            raise ConfigError(f'row {number} of the label table "{path}" names no file: {row!r:.100}', REMEDY)
-        if "prompt" in row and "caption" not in row:  # the table of a library's export calls it so
-            row = row | {"caption": row["prompt"]}
-        if "label" not in row and "caption" not in row:
-            raise ConfigError(f'row {number} of the label table "{path}" has no label: {row!r:.100}', REMEDY)
-        texts = []
-        for key in ("label", "caption"):
-            value = row.get(key)
-            if not isinstance(value, (str, int, float, type(None))):
-                raise ConfigError(f'row {number} of the label table "{path}" has the {key} {value!r:.100}', REMEDY)
-            texts.append(str(value).strip() or None if value is not None else None)
-        return LabelRow(row["file"].strip(), texts[0], caption_lines(texts[1] or ""))
-
-
-class LabelFile:
-    """A table of labels and captions as people save them: `.json`, lines of JSON, or text with separators.
-
-    Of these it takes commas, semicolons, tabs and bars, a first line `sep=;`, UTF-8 and UTF-16, empty rows and spaces
-    around cells; columns are named in any case.
-
-    Raises:
-        ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels; several
-            captions of a file are several rows or lines.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[str, LabelRow] = {}
-        suffix, kind = suffix_of(path), "CSV"
-        try:
-            if is_special(path):
-                raise ConfigError(f'the label table "{path}" is a pipe, a socket or a device', REMEDY)
-            text = table_text(path.read_bytes())
-            if suffix in ("json", "jsonl"):
-                kind = "JSON"
-                lines = [json.loads(line) for line in text.splitlines() if line.strip()] if suffix == "jsonl" else None
-                value = json.loads(text) if lines is None else lines
-                if isinstance(value, dict) and isinstance(value.get("clips"), list):
-                    value = value["clips"]  # the table of a library's export
-                table = [{"file": k, "label": v} for k, v in value.items()] if isinstance(value, dict) else value
-            else:
-                table = separated_rows(text, path)
-        except UnicodeDecodeError as error:
-            remedy = 'save it as UTF-8 (in Excel: "CSV UTF-8")'
-            raise ConfigError(f'the label table "{path}" is neither UTF-8 nor UTF-16 ({error})', remedy) from None
-        except OSError as error:
-            raise ConfigError(f'the label table "{path}" cannot be read ({error})', REMEDY) from None
-        except (ValueError, csv.Error) as error:
-            raise ConfigError(f'the label table "{path}" is not {kind} ({error})', REMEDY) from None
-        if not isinstance(table, list) or not table:
-            raise ConfigError(f'the label table "{path}" has no rows', REMEDY)
-        for number, value in enumerate(table, start=1):
-            if isinstance(value, dict):
-                value = {str(key).strip().casefold(): cell for key, cell in value.items()}
-            row = LabelRow.from_table(value, number, path)
-            known = self.rows.setdefault(_plain(row.file), row)
-            if known.label == row.label and known.caption and row.caption and row.caption != known.caption:
-                both = caption_lines(f"{known.caption}\n{row.caption}")  # a row for each of several captions
-                self.rows[_plain(row.file)] = replace(known, caption=both)
-            elif known != row:
-                raise ConfigError(f'{path} has two different rows for "{row.file}"', "keep one of them")
-
-    def match(self, candidates: dict[str, Iterable[str]]) -> tuple[dict[str, LabelRow], list[str]]:
-        """Return the row of each source that has one, and the names of the rows that match no source.
-
-        A row may name a file relative to the table or to the current folder too. Of an absolute path that is not here,
-        as in a table from another computer, the end counts where it is the whole path below what is ingested.
-
-        Args:
-            candidates: for each source, the names that a row may use for it, the most exact first.
-
-        Raises:
-            ConfigError: a row fits several sources equally well.
-        """
-        owners: dict[str, dict[int, set[str]]] = {}
-        for source, names in candidates.items():
-            for exactness, name in enumerate(names):
-                owners.setdefault(_plain(name), {}).setdefault(exactness, set()).add(source)
-        best: dict[str, tuple[int, LabelRow]] = {}
-        unused = []
-        for written, row in self.rows.items():
-            if "\0" in written:  # no system has such a file
-                unused.append(row.file)
-                continue
-            parts = written.split("/")
-            here = [self.path.parent / row.file, Path(row.file)]
-            names = [_plain(way(path)) for way in (os.path.abspath, os.path.realpath) for path in here]
-            if _ABSOLUTE.match(written):
-                names += ["/".join(parts[first:]) for first in range(1, len(parts))]
-            whole = (name for name in [written, *names] if min(owners.get(name, ()), default=WHOLE_NAMES) < WHOLE_NAMES)
-            places = owners.get(next(whole, written))
-            if not places:
-                unused.append(row.file)
-                continue
-            exactness = min(places)
-            if len(places[exactness]) > 1:
-                examples = " and ".join(sorted(places[exactness])[:2])
-                raise ConfigError(
-                    f'"{row.file}" in {self.path} fits {len(places[exactness])} files, such as {examples}',
-                    "write the path relative to the folder that is ingested",
-                )
-            (source,) = places[exactness]
-            if source not in best or exactness < best[source][0]:
-                best[source] = (exactness, row)
-        return {source: row for source, (_, row) in best.items()}, unused
-
-
-WHOLE_NAMES = 4
-"""So many of the names that a row may use for a source are whole paths: two absolute ones, and two relative ones."""
-
-
-def table_text(content: bytes) -> str:
-    """Return the text of a table: UTF-16 where a mark or its zeros tell, else UTF-8.
-
-    Raises:
-        UnicodeDecodeError: it is neither.
-    """
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
-    for encoding, high in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
-        if high.count(0) > len(content) // 4:
-            return content.decode(encoding)
-    return content.decode("utf-8-sig")
-
-
-def separated_rows(text: str, path: Path) -> list[dict[str, str | None]]:
-    """Return the rows of a table with separators, by the names in its first row; rows without any text are left out.
-
-    Raises:
-        ConfigError: a row has more cells than the first one.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    said = _SEPARATOR.match(text)
-    text = text[said.end() :] if said else text.lstrip("\n")
-    head = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
-    delimiter = said[1] if said else max(",;\t|", key=head.count)
-    cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != " ")
-    rows = [[cell.strip() for cell in row] for row in cells if any(cell.strip() for cell in row)]
-    for number, row in enumerate(rows[1:], start=1):
-        if any(row[len(rows[0]) :]):
-            raise ConfigError(
-                f'row {number} of the label table "{path}" has {len(row)} cells, its first row {len(rows[0])}',
-                f"put quotes around texts that hold {delimiter!r}",
-            )
-    return [dict(itertools.zip_longest(rows[0], row[: len(rows[0])])) for row in rows[1:]]
-
-
-def caption_lines(text: str) -> str | None:
-    """Return captions one a line, each once, without spaces that say nothing; None where nothing is said.
-
-    A line that begins with a space goes on with the one before it.
-    """
-    text = re.sub(r"\n[ \t]+", " ", text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").strip())
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return "\n".join(dict.fromkeys(line for line in lines if line)) or None
-
-
-def _plain(name: str) -> str:
-    """Return a name with forward slashes, its letters and accents in one (NFC)."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
 @dataclass(frozen=True)
@@ -261,6 +81,32 @@ class Source:
     caption: str | None = None
     pictures: tuple[str, ...] = ()
     """File names of the pictures, in order; empty for the other kinds."""
+    members: tuple[Member, ...] = ()
+    """Where it lies in an archive, which `path` is then: the video, its pictures, or a record."""
+    split: Split | None = None
+    """Its side, where its data set has one for it."""
+    group: str = ""
+    """Sources of one group are on one side; nothing where it is alone."""
+
+    @contextlib.contextmanager
+    def unpacked(self) -> Iterator[Source]:
+        """Give this source as one in no archive, while the block runs.
+
+        Raises:
+            UnusableMedia: it is damaged.
+        """
+        if not self.members:
+            yield self
+            return
+        with unpacked(self.path, self.members) as paths:
+            pictures = tuple(path.name for path in paths) if self.kind == "pictures" else ()
+            yield replace(self, path=paths[0].parent if pictures else paths[0], pictures=pictures, members=())
+
+    @property
+    def outer(self) -> str:
+        """Its name, or that of the archive that it lies in."""
+        before, name, inside = f"/{self.name}".partition(f"/{_utf8(self.path.name)}/")
+        return (before + name).strip("/") if self.members and inside else self.name
 
     @property
     def picture_paths(self) -> list[Path]:
@@ -272,19 +118,31 @@ class Source:
         beside = labels_beside(self.path) if self.kind == "idx" else None
         return self.picture_paths or [self.path, *([beside] if beside else [])]
 
+    def digests(self) -> list[str]:
+        """Return the SHA-256 of each of its files, or of its members as they lie in their archive."""
+        if self.members:
+            return member_digests(self.path, self.members)
+        return [files.file_digest(path) for path in self.files]
+
     def displayed(self) -> ShownSize | None:
         """Return the size of numbered pictures, and how long they are shown at `PICTURES_FPS`; None for other kinds."""
         if self.kind != "pictures":
             return None
+        first = replace(self, members=self.members[:1], pictures=self.pictures[:1])
         try:
-            with present(self.picture_paths[:1]):
-                height, width = Footage(self.picture_paths[0]).size()
+            with present(first.files), first.unpacked() as whole:
+                height, width = Footage(whole.picture_paths[0]).size()
         except MediaError:
             return None
-        return ShownSize(width, height, len(self.pictures) / PICTURES_FPS)
+        return ShownSize(width, height, len(self.pictures or self.members) / PICTURES_FPS)
 
     def caption_beside(self) -> str | None:
-        """Return what stands in a .txt file beside it, a caption a line; None where there is none that can be read."""
+        """Return what stands in a .txt file beside it, a caption a line; None where there is none that can be read.
+
+        In an archive that is known already.
+        """
+        if self.members:
+            return self.caption
         beside = self.path.with_suffix(".txt")
         with contextlib.suppress(OSError, ValueError):
             if not is_special(beside):
@@ -335,6 +193,8 @@ class SourceScan:
     """How many files of other kinds there are, by ending."""
     examples: dict[str, str] = field(default_factory=dict)
     """The first of them, by ending."""
+    layouts: list[str] = field(default_factory=list)
+    """The layouts of known data sets that were found, a line each."""
 
     def pass_over(self, name: str) -> None:
         """Count a file that is not taken."""
@@ -359,19 +219,64 @@ class SourceScan:
         self.rejections.append(Rejection(name, reason, detail))
         return False
 
-    def label_by(self, table: LabelFile, candidates: dict[str, Iterable[str]]) -> None:
-        """Give the sources the labels of a table; report the rows that fit none."""
+    def label_by(self, table: LabelFile, candidates: Mapping[str, Iterable[str]], found: bool = False) -> None:
+        """Give the sources what a table says of them; report the rows that fit none.
+
+        Of a table that was `found`, and not asked for, only what it does say is taken, and one line has those rows.
+        """
         rows, unused = table.match(candidates)
         for i, source in enumerate(self.sources):
             row = rows.get(source.name)
             if row is not None:
-                self.sources[i] = replace(source, label=row.label, caption=row.caption or source.caption)
-        if rows == {} and self.sources:
+                label = row.label or (source.label if found else None)
+                caption, split = row.caption or source.caption, row.split or source.split
+                self.sources[i] = replace(source, label=label, caption=caption, split=split)
+        if rows == {} and candidates:
             raise ConfigError(
-                f"no row of {table.path} fits any of the {len(self.sources)} files found",
-                f'write paths such as "{self.sources[0].name.split("/", 1)[-1]}" in its column "file"',
+                f"no row of {table.path} fits any of the {len(candidates)} files found",
+                f'write paths such as "{next(iter(candidates)).split("/", 1)[-1]}" in its column "file"',
             )
+        if found and unused:
+            detail = f"{len(unused):,} of the files that it names are not here, such as {unused[0]}: fetch them, or not"
+            self.rejections.append(Rejection(table.path.name, "not found", detail))
+            return
         self.rejections += [Rejection(name, "not found", f"named in {table.path.name} only") for name in unused]
+
+    def take_layout(
+        self, first: int, root: str, files: Mapping[str, Path], candidates: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Give the sources of a folder the labels of their folders, or what the layout of its data set says.
+
+        Args:
+            first: number of the folder's first source.
+            root: name of the folder.
+            files: the files of the folder that are no sources, by name.
+            candidates: for each source, the names that a table may use for it; where there are none, layouts are not
+                looked for.
+        """
+        sources = self.sources[first:]
+        layout = find_layout([source.outer for source in sources], files) if candidates else None
+        for name in files:
+            if layout is None or name not in layout.files:
+                self.pass_over(name)
+        for number, source in enumerate(sources):
+            if layout is not None and layout.place is not None:
+                said = layout.place(source.outer)
+            else:
+                below = source.outer[len(root) :].lstrip("/").split("/")
+                said = Place(below[0] if len(below) > 1 else None)
+            sources[number] = replace(source, label=source.label or said.label, split=said.split, group=said.group)
+        self.sources[first:] = sources
+        if layout is None:
+            return
+        line = layout.said
+        if layout.table is not None:
+            self.label_by(layout.table, {source.name: candidates[source.name] for source in sources}, found=True)
+        if len({source.split for source in self.sources[first:]} - {None}) == 1:  # one side alone is no split
+            line += "; of one side, so that some are held out as usual"
+            self.sources[first:] = [replace(source, split=None) for source in self.sources[first:]]
+        self.rejections += layout.rejections
+        self.layouts.append(line)
 
     def walk(self, folder: Path, name: str, above: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
         """Yield the files below a folder with their names, in natural order; note what cannot be read.
@@ -406,12 +311,13 @@ class SourceScan:
         for path, entry_name in folders:
             yield from self.walk(path, entry_name, here)
 
-    def sort(self, files: Iterator[tuple[Path, str]], library: bool) -> Iterator[Source]:
+    def sort(self, files: Iterable[tuple[Path, str]], library: bool, others: dict[str, Path]) -> Iterator[Source]:
         """Sort files, with their names, into sources; collect the pictures of a folder into sequences.
 
         Args:
             files: what there is.
             library: whether single pictures and zip files are sources, and arrays are not.
+            others: is given the files that are none, by name.
         """
         pictures: dict[tuple[Path, str, str], list[tuple[str, str]]] = {}
         for path, name in files:
@@ -421,8 +327,10 @@ class SourceScan:
                 pictures.setdefault((path.parent, prefix, path.suffix.lower()), []).append((path.name, name))
             elif kind is not None:
                 yield Source(kind, name, path)
+            elif not library and suffix_of(path) in ARCHIVES:
+                yield from self.open_archive(path, name)
             elif not IDX_LABELS.search(path.name):
-                self.pass_over(name)
+                others[name] = path
         in_folder = Counter(parent for (parent, _, _), group in pictures.items() if len(group) > 1)
         for (parent, prefix, suffix), group in pictures.items():
             if len(group) == 1 or (library and (parent / EXPORTED).is_file()):
@@ -436,6 +344,37 @@ class SourceScan:
             name = folder_name if in_folder[parent] == 1 else f"{folder_name}/{_utf8(prefix)}{suffix}"
             names = sorted((file for file, _ in group), key=natural_key)
             yield Source("pictures", name, parent, pictures=tuple(names))
+
+    def open_archive(self, path: Path, name: str) -> Iterator[Source]:
+        """Yield the clips inside an archive; note where it is damaged, and pass over one that holds none."""
+        members, faults = list[Member](), len(self.rejections)
+        try:
+            with present([path]):
+                try:
+                    for member in find_members(path):
+                        members.append(member)
+                except UnusableMedia as error:  # what lies before the fault is sound
+                    self.rejections.append(Rejection(name, error.reason, error.detail))
+                clips = list(clips_in(path, members))
+        except OSError as error:
+            self.rejections.append(Rejection(name, "unreadable", error.strerror or str(error)))
+            return
+        for clip in clips:
+            inside = f"{name}/{_utf8(clip.name)}"
+            yield Source(clip.kind, inside, path, clip.label, clip.caption, members=clip.members)
+        if not clips and len(self.rejections) == faults:
+            self.pass_over(name)
+
+    def tell_archives(self) -> None:
+        """Say how many clips lie in archives, in a line for each kind of these."""
+        for ending, what in ARCHIVES.items():
+            inside = [s for s in self.sources if s.members and suffix_of(s.path) == ending]
+            if inside:
+                said = [(sum(s.caption is not None for s in inside), "captions")]
+                said += [(sum(s.label is not None for s in inside), "labels")]
+                told = "".join(f", {count:,} with {name}" for count, name in said if count)
+                count = len({s.path for s in inside})
+                self.layouts.append(f"{what}: {len(inside):,} clips in {count:,} .{ending} files{told}")
 
 
 class HasSize(Protocol):
@@ -529,7 +468,7 @@ def scan(
         DatasetError: one of the inputs does not exist.
         ConfigError: the table cannot be used.
     """
-    result = SourceScan()
+    result, tabled = SourceScan(), labels not in ("folder", "none")
     candidates: dict[str, Iterable[str]] = {}
     roots = [Path(os.path.abspath(path)) for path in inputs]
     for root, path in zip(roots, inputs, strict=True):
@@ -539,26 +478,30 @@ def scan(
     if leave_out is not None and leave_out.is_dir():
         status = leave_out.stat()
         above.add((status.st_dev, status.st_ino))
-    seen: set[str] = set()
+    seen: set[tuple[str | Member, ...]] = set()
     names: Counter[str] = Counter()
     for root, root_name in zip(roots, root_names(roots), strict=True):
         given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
         files = result.walk(root, root_name, above) if root.is_dir() else iter(given)
-        for source in result.sort(files, library):
+        first, others = len(result.sources), dict[str, Path]()
+        for source in result.sort(files, library, others):
             real = os.path.realpath(source.files[0])
-            if real in seen:
+            if (real, *source.members[:1]) in seen:
                 continue
-            seen.add(real)
+            seen.add((real, *source.members[:1]))
             names[source.name] += 1
             if names[source.name] > 1:  # two unprintable names that look the same
                 source = replace(source, name=f"{source.name} ({names[source.name]})")
-            below = source.name[len(root_name) :].lstrip("/").split("/")
-            label = below[0] if labels == "folder" and len(below) > 1 else None
-            result.sources.append(replace(source, label=label, caption=source.caption_beside()))
-            relative = "/".join(below) or source.name
-            absolute = (str(source.path), os.path.realpath(source.path))
-            candidates[source.name] = (*absolute, source.name, relative, source.path.name, source.path.stem)
-    if labels not in ("folder", "none"):
+            result.sources.append(replace(source, caption=source.caption_beside()))
+            relative = source.name[len(root_name) :].lstrip("/") or source.name
+            absolute = (str(source.path), real) if not source.members else (source.name, source.name)
+            last = PurePosixPath(source.name if source.members else os.fspath(source.path))
+            candidates[source.name] = (*absolute, source.name, relative, last.name, last.stem)
+        result.take_layout(first, root_name, others, {} if library or tabled else candidates)
+    result.tell_archives()
+    if labels != "folder":
+        result.sources = [replace(source, label=None) for source in result.sources]
+    if tabled:
         result.label_by(LabelFile(Path(labels)), candidates)
     return result
 

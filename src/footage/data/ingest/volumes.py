@@ -30,7 +30,8 @@ from footage import files
 from footage.config import IngestConfig
 from footage.config.strict import require
 from footage.data.ingest.builder import INNER, IngestResult, alone, assign_splits
-from footage.data.ingest.sources import LabelFile, SourceScan, root_names
+from footage.data.ingest.labels import LabelFile
+from footage.data.ingest.sources import SourceScan, root_names
 from footage.data.store import (
     SCHEMA,
     ClipRow,

@@ -16,11 +16,12 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from footage.data.ingest.archives import Member
 from footage.data.ingest.intake import make_part
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
@@ -54,44 +55,54 @@ class WorkerJob:
 
 def part_job(source: Source, options: DecodeOptions, part: Path, witness: Path | None = None) -> WorkerJob:
     """Return the job that makes a part; a `witness` in its folder shows a cluster's workers that it is the same one."""
-    described = {**asdict(source), "path": os.fsencode(source.path).hex()}
-    described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
-    request = {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()}
+    request = {"source": described(source), "options": asdict(options), "part": os.fsencode(part).hex()}
     return WorkerJob(source.name, request, needs=(*source.files, *filter(None, [witness])))
 
 
-def rate_job(paths: Iterable[Path], deinterlace: Deinterlacing) -> WorkerJob:
-    needs = tuple(paths)
-    probe = [os.fsencode(path).hex() for path in needs]
-    return WorkerJob("frame rates", {"probe": probe, "deinterlace": deinterlace}, needs=needs)
+def rate_job(sources: Sequence[Source], deinterlace: Deinterlacing) -> WorkerJob:
+    needs = tuple(source.path for source in sources)
+    return WorkerJob("frame rates", {"probe": [*map(described, sources)], "deinterlace": deinterlace}, needs=needs)
 
 
-def size_job(paths: Iterable[Path]) -> WorkerJob:
-    needs = tuple(paths)
-    return WorkerJob("sizes", {"measure": [os.fsencode(path).hex() for path in needs]}, needs=needs)
+def size_job(sources: Sequence[Source]) -> WorkerJob:
+    needs = tuple(source.path for source in sources)
+    return WorkerJob("sizes", {"measure": [*map(described, sources)]}, needs=needs)
+
+
+def described(source: Source) -> dict[str, Any]:
+    """Return a source as JSON has it: names of files are any bytes."""
+    path, pictures = os.fsencode(source.path).hex(), [os.fsencode(name).hex() for name in source.pictures]
+    return {**asdict(source), "path": path, "pictures": pictures}
+
+
+def source_of(described: dict[str, Any]) -> Source:
+    """Return a source as it was described."""
+    pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in described["pictures"])
+    members = tuple(Member(**member) for member in described["members"])
+    return Source(**described | {"path": _path(described["path"]), "pictures": pictures, "members": members})
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "probe" in request:
             rates: list[tuple[float, float] | None] = []
-            for path in map(_path, request["probe"]):
-                with present([path]):
-                    rates.append(probe_rate(path))
+            for source in map(source_of, request["probe"]):
+                rates.append(None)
+                with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
+                    rates[-1] = probe_rate(whole.path)
                     if rates[-1] and request["deinterlace"] == "double":
                         fps, seconds = rates[-1]
-                        rates[-1] = (fps * frames_each(path), seconds)
+                        rates[-1] = (fps * frames_each(whole.path), seconds)
             return {"rates": rates}
         if "measure" in request:
             sizes: list[tuple[int, int, float | None] | None] = []
-            for name in request["measure"]:
+            for source in map(source_of, request["measure"]):
                 sizes.append(None)
-                with contextlib.suppress(UnusableMedia), present([_path(name)]):
-                    info = probe(_path(name))
+                with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
+                    info = probe(whole.path)
                     sizes[-1] = (info.width, info.height, info.duration)
             return {"sizes": sizes}
-        pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
-        source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
+        source = source_of(request["source"])
         with present(source.files):
             return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
     except (RemoteError, UnwritableError) as error:

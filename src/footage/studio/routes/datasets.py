@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, Response
 
 from footage.config.strict import field_texts
 from footage.data.audit import Audit, read_recommendation
-from footage.data.ingest.sources import LONGEST, ShownSize, suited_size
+from footage.data.ingest.sources import LONGEST, ShownSize, Source, suited_size
 from footage.data.store import ClipRow, Dataset
 from footage.errors import ConfigError, DatasetError
 from footage.library.entries import plain
@@ -233,7 +233,7 @@ def measure(places: Sequence[Path], most: int) -> SuitedSize:
     videos = videos[::step][:MEASURED]
     shown = [
         ShownSize(*size)
-        for job in run_jobs([size_job(videos)] if videos else [], 1)
+        for job in run_jobs([size_job([Source("video", place.name, place) for place in videos])] if videos else [], 1)
         for size in job.reply.get("sizes", [])
         if size
     ]

@@ -1,0 +1,345 @@
+"""Data sets in the layouts of the field are read as they are: labels, captions and sides are theirs."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from footage.data.clip_folder import ClipFolder
+from footage.data.ingest.archives import crc32c, masked_crc
+from footage.data.ingest.sources import SourceScan, scan
+from footage.errors import ConfigError
+from tests.clips import moving, write
+from tests.ingesting import ingest
+
+SMALL = {"height": 32, "width": 32, "min_frames": 8, "workers": 0, "keep_duplicates": True}
+
+
+def touch(root: Path, *names: str, content: str = "x") -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+def table(found: SourceScan) -> dict[str, tuple[str | None, str | None]]:
+    return {source.name.split("/", 1)[1]: (source.label, source.split) for source in found.sources}
+
+
+def videos(folder: Path, count: int = 3) -> list[bytes]:
+    """The bytes of small videos that differ."""
+    return [write(folder / f"{n}.mp4", moving(10, (32, 32), n)).read_bytes() for n in range(count)]
+
+
+def png(seed: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(moving(1, (32, 32), seed)[0]).save(content, "png")
+    return content.getvalue()
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def shards(root: Path, clips: list[bytes]) -> Path:
+    """WebDataset: two shards, captions and labels beside the clips."""
+    root.mkdir(parents=True, exist_ok=True)
+    for shard, some in enumerate((clips[:2], clips[2:])):
+        with tarfile.open(root / f"{shard:06d}.tar", "w") as archive:
+            for number, clip in enumerate(some):
+                key = f"{2 * shard + number:06d}"
+                add(archive, f"{key}.mp4", clip)
+                add(archive, f"{key}.txt", b"a disc moves\none more caption\n")
+                add(archive, f"{key}.cls", str(number).encode())
+                add(archive, f"{key}.json", json.dumps({"width": 32, "label": "by json"}).encode())
+    return root
+
+
+def test_a_video_folder_has_captions_labels_and_sides(tmp_path: Path) -> None:
+    root = touch(tmp_path / "v", "a.mp4", "deep/b.mp4", "c.mp4", "notes.txt")
+    rows = [
+        {"file_name": "a.mp4", "text": "a dog", "label": "dog", "split": "train"},
+        {"file_name": "deep/b.mp4", "text": "a cat", "split": "test"},
+        {"file_name": "gone.mp4", "text": "nothing"},
+    ]
+    touch(root, "metadata.jsonl", content="\n".join(map(json.dumps, rows)))
+    found = scan([root])
+    assert table(found) == {
+        "a.mp4": ("dog", "train"),
+        "c.mp4": (None, None),
+        "deep/b.mp4": ("deep", "heldout"),  # its folder, where the table has no label
+    }
+    assert [source.caption for source in found.sources] == ["a dog", None, "a cat"]
+    assert found.layouts == ["VideoFolder: captions, labels, split by metadata.jsonl"]
+    assert found.ignored == {".txt": 1}
+    (missing,) = found.rejections
+    assert (
+        missing.source == "metadata.jsonl"
+        and "1 of the files that it names are not here, such as v/gone.mp4" in missing.detail
+    )
+    assert {source.label for source in scan([root], "none").sources} == {None}
+    touch(root, "metadata.jsonl", content='{"file_name": "x.mp4", "text": "none of them"}')
+    with pytest.raises(ConfigError, match=r"no row of .*fits any of the 3 files"):
+        scan([root])
+
+
+def test_tables_of_each_side_and_any_one_table_of_lines(tmp_path: Path) -> None:
+    root = touch(tmp_path / "h", "train/dog/a.mp4", "test/dog/b.mp4")
+    touch(root, "train/metadata.csv", content="file_name,caption\ndog/a.mp4,it barks\n")
+    found = scan([root])
+    assert table(found) == {"train/dog/a.mp4": ("dog", "train"), "test/dog/b.mp4": ("dog", "heldout")}
+    assert {source.caption for source in found.sources} == {"it barks", None}
+    lone = touch(tmp_path / "l", "a.mp4")
+    touch(lone, "captions.jsonl", content='{"file": "a.mp4", "caption": "one"}')
+    assert scan([lone]).sources[0].caption == "one"
+    other = touch(tmp_path / "o", "a.mp4")
+    touch(other, "log.jsonl", content='{"step": 1}')
+    assert scan([other]).layouts == [] and scan([other]).ignored == {".jsonl": 1}
+
+
+def test_ucf101_has_lists_or_groups(tmp_path: Path) -> None:
+    names = [f"v_{name}_g{g:02d}_c01.avi" for name in ("Archery", "Biking") for g in (1, 8)]
+    clips = [f"{name.split('_')[1]}/{name}" for name in names]
+    root = touch(tmp_path / "ucf", *(f"UCF-101/{clip}" for clip in clips))
+    bare = scan([root])
+    assert bare.layouts == ["UCF-101: labels by folder, clips of a group on one side"]
+    assert [(s.label, s.group) for s in bare.sources] == [
+        ("Archery", "Archery/01"),
+        ("Archery", "Archery/08"),
+        ("Biking", "Biking/01"),
+        ("Biking", "Biking/08"),
+    ]
+    for number in ("01", "02"):
+        touch(
+            root, f"ucfTrainTestlist/trainlist{number}.txt", content=f"{clips[1]} 1\n{clips[3]} 2\nBiking/v_x.avi 2\n"
+        )
+        touch(root, f"ucfTrainTestlist/testlist{number}.txt", content=f"{clips[0]}\n{clips[2]}\n")
+    touch(root, "ucfTrainTestlist/classInd.txt", content="1 Archery\n2 Biking\n3 Bowling\n")
+    found = scan([root])
+    assert [split for _, split in table(found).values()] == ["heldout", "train", "heldout", "train"]
+    assert found.layouts == ["UCF-101: labels by folder, split by testlist01.txt, trainlist01.txt"]
+    assert not found.ignored
+    assert sorted(r.detail for r in found.rejections) == [
+        "1 of its classes have no folder, such as Bowling: unpack them, or do without",
+        "1 of the files that it names are not here, such as Biking/v_x.avi: fetch them, or not",
+    ]
+
+
+def test_groups_stay_on_one_side(tmp_path: Path) -> None:
+    clips = videos(tmp_path / "made", 6)
+    for number, clip in enumerate(clips):
+        path = tmp_path / "ucf" / "Archery" / f"v_Archery_g{number // 2:02d}_c0{number % 2}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clip)
+    dataset = ingest([tmp_path / "ucf"], tmp_path / "d", heldout=0.5, **SMALL).dataset
+    sides = {row.source: row.split for row in dataset.rows}
+    assert all(sides[name] == sides[name.replace("_c00", "_c01")] for name in sides) and len(sides) == 6
+
+
+def test_kinetics_has_a_table_of_times(tmp_path: Path) -> None:
+    root = touch(tmp_path / "k", "abc_000010_000020.mp4", "x/-d_e_000000_000010.mp4")
+    rows = ["label,youtube_id,time_start,time_end,split", "juggling,abc,10,20,train", "diving,-d_e,0,10,validate"]
+    touch(root, "kinetics.csv", content="\n".join([*rows, "diving,gone,3,13,test"]))
+    found = scan([root])
+    assert sorted(table(found).values()) == [("diving", "heldout"), ("juggling", "train")]
+    assert found.layouts == ["Kinetics: labels and split by kinetics.csv"]
+    assert "such as gone_000003_000013" in found.rejections[0].detail
+    touch(root, "kinetics.csv", content="\n".join([*rows, "diving,gone,soon,13,test"]))
+    with pytest.raises(ConfigError, match=r"row 3 of .* has no times in seconds"):
+        scan([root])
+
+
+def test_folders_of_frames_of_the_field(tmp_path: Path) -> None:
+    frames = ("f_0001.jpg", "f_0002.jpg")
+    sky = tmp_path / "sky"
+    for place in ("sky_train/AbC/AbC_1", "sky_train/AbC/AbC_2", "sky_test/x-9/x-9_1"):
+        touch(sky, *(f"{place}/{frame}" for frame in frames))
+    found = scan([sky])
+    assert [(s.label, s.split, s.group) for s in found.sources] == [
+        (None, "heldout", "x-9"),
+        (None, "train", "AbC"),
+        (None, "train", "AbC"),
+    ]
+    (line,) = scan([sky / "sky_train"]).layouts
+    assert line == "Sky Timelapse: split by sky_train and sky_test; of one side, so that some are held out as usual"
+    assert {source.split for source in scan([sky / "sky_train"]).sources} == {None}
+    robots = tmp_path / "bair"
+    for side in ("train", "test"):
+        touch(robots, *(f"processed_data/{side}/traj_0_to_255/0/{t}.png" for t in range(3)))
+    assert set(table(scan([robots])).values()) == {(None, "train"), (None, "heldout")}
+    sides = touch(tmp_path / "s", "data/val/walk/a.mp4", "data/train/walk/b.mp4", "data/train/run/c.mp4")
+    assert sorted(table(scan([sides])).values()) == [("run", "train"), ("walk", "heldout"), ("walk", "train")]
+    labels = touch(tmp_path / "labels", "train/a.mp4", "ship/b.mp4")  # a train is a label here
+    assert scan([labels]).layouts == [] and sorted(table(scan([labels]))) == ["ship/b.mp4", "train/a.mp4"]
+
+
+def test_face_forensics_keeps_pairs_together(tmp_path: Path) -> None:
+    real, fake = "original_sequences/youtube/c23/videos", "manipulated_sequences/Deepfakes/c23/videos"
+    root = touch(tmp_path / "ff", *(f"{real}/{n}.mp4" for n in ("000", "003", "100", "101")))
+    touch(root, *(f"{fake}/{n}.mp4" for n in ("000_003", "003_000", "100_101", "101_100")))
+    bare = scan([root])
+    groups = {source.name.rpartition("/")[2][:3]: source.group for source in bare.sources}
+    assert groups == {"000": "000", "003": "000", "100": "100", "101": "100"}
+    assert {source.label for source in bare.sources} == {"youtube", "Deepfakes"}
+    touch(root, "splits/train.json", content='[["000", "003"]]')
+    touch(root, "splits/test.json", content='[["100", "101"]]')
+    assert {source.name[-11:-4]: source.split for source in scan([root]).sources if "_0" in source.name[-11:]} == {
+        "000_003": "train",
+        "003_000": "train",
+    }
+    touch(root, "splits/test.json", content="7")
+    with pytest.raises(ConfigError, match="holds no pairs of people"):
+        scan([root])
+
+
+def test_shards_of_a_web_dataset(tmp_path: Path) -> None:
+    clips = videos(tmp_path / "made")
+    result = ingest([shards(tmp_path / "w", clips)], tmp_path / "d", **SMALL)
+    assert result.layouts == ("WebDataset: 3 clips in 2 .tar files, 3 with captions, 3 with labels",)
+    rows = result.dataset.rows
+    assert [(row.source, row.label) for row in rows] == [
+        ("w/000000.tar/000000.mp4", "0"),
+        ("w/000000.tar/000001.mp4", "1"),
+        ("w/000001.tar/000002.mp4", "0"),
+    ]
+    assert {row.caption for row in rows} == {"a disc moves\none more caption"}
+    plain = ingest([tmp_path / "made"], tmp_path / "p", **SMALL).dataset
+    assert [row.digest for row in plain.rows] == [row.digest for row in rows]  # the same pixels
+    assert ingest([tmp_path / "w"], tmp_path / "d", **SMALL).reused == 3
+    folder = ClipFolder(tmp_path / "w")
+    assert folder.read(1, 0, 8).shape == (8, 32, 32, 3) and folder.labels == ("0", "1")
+
+
+def test_a_tar_that_is_cut_short(tmp_path: Path) -> None:
+    root = shards(tmp_path / "w", videos(tmp_path / "made"))
+    whole = (root / "000000.tar").read_bytes()
+    (root / "000000.tar").write_bytes(whole[: len(whole) - 10_240])  # the end, and some before it
+    (root / "000001.tar").write_bytes(b"nothing like a tar" * 100)
+    found = scan([root])
+    assert [r.reason for r in found.rejections] == ["truncated", "damaged"]
+    assert all("fetch it again" in r.detail for r in found.rejections) and found.sources
+    (root / "000001.tar").unlink()
+    second = whole.index(b"ftyp", whole.index(b"000001.mp4"))
+    (root / "000000.tar").write_bytes(whole[: second + 100])  # within the second clip
+    (fault,) = scan([root]).rejections
+    assert fault.detail == 'it ends within "000001.mp4": fetch it again'
+
+
+def test_a_zip_of_frames(tmp_path: Path) -> None:
+    labels = {"labels": [["one/000000.png", 3], ["two/000000.png", 5]]}
+    with zipfile.ZipFile(tmp_path / "sg.zip", "w") as archive:
+        for number, name in enumerate(("one", "two")):
+            for t, frame in enumerate(moving(9, (32, 32), number)):
+                content = io.BytesIO()
+                Image.fromarray(frame).save(content, "png")
+                how = zipfile.ZIP_DEFLATED if number else zipfile.ZIP_STORED
+                archive.writestr(f"{name}/{t:06d}.png", content.getvalue(), how)
+        archive.writestr("dataset.json", json.dumps(labels))
+    result = ingest([tmp_path / "sg.zip"], tmp_path / "d", **SMALL)
+    assert [(row.source, row.label, row.frames) for row in result.dataset.rows] == [
+        ("sg.zip/one", "3", 9),
+        ("sg.zip/two", "5", 9),
+    ]
+    assert np.array_equal(result.dataset.read(result.dataset.rows[1], 8, 1)[0], moving(9, (32, 32), 1)[8])
+    assert scan([tmp_path / "sg.zip"]).sources[0].displayed().width == 32  # type: ignore[union-attr]
+
+
+def test_a_zip_whose_frames_are_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
+        for t in range(9):
+            archive.writestr(f"a/{t}.png", png(t))
+            archive.writestr(f"b/{t}.png", png(9 + t))
+    content = bytearray((tmp_path / "f.zip").read_bytes())
+    content[content.index(png(3)) + 60] ^= 255
+    (tmp_path / "f.zip").write_bytes(content)
+    result = ingest([tmp_path / "f.zip"], tmp_path / "d", keep_static=True, cuts=False, **SMALL)
+    (fault,) = [r for r in result.rejections if r.source == "f.zip/a"]
+    assert fault.detail == '"a/3.png" is not what its archive says (CRC-32): fetch it again'
+    (tmp_path / "g.zip").write_bytes(content[:500])
+    assert "no sound zip file" in scan([tmp_path / "g.zip"]).rejections[0].detail
+
+
+def wire(number: int, content: bytes) -> bytes:
+    """A field of a message of Protocol Buffers."""
+    size, head = len(content), bytes([number << 3 | 2])
+    while size > 127:
+        head += bytes([size & 127 | 128])
+        size >>= 7
+    return head + bytes([size]) + content
+
+
+def example(features: dict[str, list[bytes]]) -> bytes:
+    entries = b"".join(
+        wire(1, wire(1, name.encode()) + wire(2, wire(1, b"".join(wire(1, value) for value in values))))
+        for name, values in features.items()
+    )
+    return wire(1, entries)
+
+
+def records(path: Path, contents: list[bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as handle:
+        for content in contents:
+            head = struct.pack("<Q", len(content))
+            handle.write(head + struct.pack("<I", masked_crc(head)) + content + struct.pack("<I", masked_crc(content)))
+    return path
+
+
+def robot(seed: int) -> bytes:
+    """Ten frames of two cameras, as they are in BAIR's files."""
+    frames = moving(10, (32, 32), seed)
+    features = {f"{t}/image_aux1/encoded": [frame.tobytes()] for t, frame in enumerate(frames)}
+    return example(features | {f"{t}/image_main/encoded": [bytes(3 * 32 * 32)] for t in range(10)} | {"0/action": []})
+
+
+def test_crc32c_is_that_of_the_standard() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA and crc32c(b"\xff" * 32) == 0x62A8AB43  # RFC 3720, B.4
+    assert crc32c(bytes(range(32))) == 0x46DD794E and crc32c(b"") == 0 and crc32c(b"a") == 0xC1D04330
+    long = np.random.default_rng(0).integers(0, 256, 2_000, np.uint8).tobytes()
+    register = 0xFFFFFFFF
+    for byte in long:  # bit by bit
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ 0x82F63B78 * (register & 1)
+    assert crc32c(long) == register ^ 0xFFFFFFFF
+
+
+def test_records_of_bair(tmp_path: Path) -> None:
+    for side, seeds in (("train", (0, 1)), ("test", (2,))):
+        records(tmp_path / f"bair/softmotion/{side}/traj_0_to_255.tfrecords", [robot(seed) for seed in seeds])
+    result = ingest([tmp_path / "bair"], tmp_path / "d", **SMALL)
+    assert result.layouts == ("BAIR: split by train and test", "TFRecord: 3 clips in 2 .tfrecords files")
+    sides = {row.source: row.split for row in result.dataset.rows}
+    assert sides == {
+        "bair/softmotion/test/traj_0_to_255.tfrecords/0": "heldout",
+        "bair/softmotion/train/traj_0_to_255.tfrecords/0": "train",
+        "bair/softmotion/train/traj_0_to_255.tfrecords/1": "train",
+    }
+    assert np.array_equal(result.dataset.read(result.dataset.rows[0], 4, 1)[0], moving(10, (32, 32), 2)[4])
+
+
+def test_records_that_are_damaged(tmp_path: Path) -> None:
+    path = records(tmp_path / "r.tfrecord", [robot(0), robot(1), example({"words": [b"x"]})])
+    content = bytearray(path.read_bytes())
+    content[2_000] ^= 1
+    path.write_bytes(content)
+    result = ingest([path], tmp_path / "d", **SMALL)
+    reasons = {r.source: r.detail for r in result.rejections}
+    assert [row.source for row in result.dataset.rows] == ["r.tfrecord/1"]
+    assert "CRC-32C" in reasons["r.tfrecord/0"] and "fetch it again" in reasons["r.tfrecord/0"]
+    assert "no frames such as 0/image_aux1/encoded" in reasons["r.tfrecord/2"]
+    path.write_bytes(content[:-3])
+    assert scan([path]).rejections[0].detail == "it ends within record 2: fetch it again"
+    path.write_bytes(b"\1" + content[1:])
+    assert "length of another CRC-32C" in scan([path]).rejections[0].detail
