@@ -87,7 +87,9 @@ def test_speed_is_a_ramp_and_takes_sound_along() -> None:
     steps = [np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(shown)]
     own = [np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(frames)]
     assert np.mean(steps) < 0.75 * np.mean(own)  # made in between, not shown twice
-    assert [f.tobytes() for f in slow.pictures(33)] == [f.tobytes() for f in shown[33:]]
+    for first in (33, slow.frames - 2, slow.frames - 1, slow.frames):  # and where all but the end was written before
+        assert [f.tobytes() for f in slow.pictures(first)] == [f.tobytes() for f in shown[first:]]
+    assert [len(list(quick.pictures(first))) for first in (18, 19, 20)] == [2, 1, 0]
 
 
 def test_a_loop_ends_where_it_begins() -> None:
@@ -106,6 +108,13 @@ def test_a_loop_ends_where_it_begins() -> None:
     assert [f.tobytes() for f in made.pictures(18)] == [f.astype(np.uint8).tobytes() for f in shown[18:]]
     with pytest.raises(MediaError, match=r"give 1\.8 s of video"):
         Loop(least=1.5).apply(material(frames[:12]), None)  # type: ignore[arg-type]
+
+
+def test_a_loop_is_not_shorter_than_its_blend() -> None:
+    with pytest.raises(ConfigError, match=r"blend is 2\.0: give at most least, 1"):
+        Loop(blend=2.0)
+    whole = Loop(least=0.5, most=0.6, blend=0.5).apply(material(clips.smooth(20, SIZE)), None)  # type: ignore[arg-type]
+    assert len(list(whole.pictures(0))) == whole.frames and whole.frames in (5, 6)
 
 
 def test_a_shaking_hand_becomes_steady() -> None:

@@ -203,3 +203,20 @@ def test_what_cannot_be_slow_gets_a_sentence(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             interpolate(one, **arguments)
+
+
+def test_slow_motion_goes_on_at_its_very_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 4)
+    path, to = clips.write(tmp_path / "a.mp4", clips.smooth(5, (16, 24))), tmp_path / "slow.mp4"
+    for stop in (13, 12, 4):  # of 13 frames in segments of four: the last one is not whole; three are; one is
+
+        def halt(done: int, stop: int = stop) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            flow.slow(path, to, 3, watch=halt)
+        begun: list[int] = []
+        assert flow.slow(path, to, 3, watch=begun.append) == 13
+        assert begun[0] == stop // 4 * 4 + 1 and count_frames(to).frames == 13
+        to.unlink()

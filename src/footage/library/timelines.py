@@ -33,6 +33,8 @@ KIND = "timeline"
 MOST_PARTS = 5_000
 LONGEST_TITLE = 400
 """Characters of a title."""
+LONGEST_DIGEST = 64
+"""Characters of what a clip is called by."""
 CHANGES = (
     *("clip added", "title added", "clip moved", "clip removed", "clip trimmed", "title changed"),
     *("transition", "sound", "music", "settings"),
@@ -85,6 +87,7 @@ class TimelinePart:
         check_bounds(self, "part.")
         named = [name for name in ("clip", "file") if getattr(self, name) is not None]
         require(len(named) < 2, "part", "both a clip and a file", "give one of them")
+        require(len(str(self.clip)) <= LONGEST_DIGEST, "part.clip", self.clip, "give a number or a digest")
         require(bool(named or self.title.strip()), "part", "neither a clip nor a title", "give clip, file or title")
         require(len(self.title) <= LONGEST_TITLE, "part.title", self.title, f"give at most {LONGEST_TITLE} characters")
         require(
@@ -107,6 +110,7 @@ class TimelineMusic:
 
     def __post_init__(self) -> None:
         check_bounds(self, "music.")
+        require(len(str(self.clip)) <= LONGEST_DIGEST, "music.clip", self.clip, "give a number or a digest")
         named = [name for name in ("file", "clip", "sent", "tune") if getattr(self, name) is not None]
         require(len(named) == 1, "music", ", ".join(named) or "nothing", "give one of file, clip, sent, tune")
 

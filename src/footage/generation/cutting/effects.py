@@ -230,6 +230,7 @@ class Loop:
     def __post_init__(self) -> None:
         check_bounds(self)
         require(self.least < self.most, "least", self.least, "give less than most")
+        require(self.blend <= self.least, "blend", self.blend, f"give at most least, {self.least:g}")
 
     def apply(self, video: Material, scratch: Scratch) -> Material:
         """Return the best loop: its end is like its beginning, in what is seen and in how it moves."""

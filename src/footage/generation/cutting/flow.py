@@ -174,8 +174,8 @@ def slow(
 
     def pictures(first: int) -> Iterator[Frames]:
         """Yield the frames from number `first` on; of the pairs before it nothing is made."""
-        chunks = footage.chunks(height=height, width=width, channels=3, fps=rate)
-        frames = itertools.islice(itertools.chain.from_iterable(chunks), first // factor, None)
+        chunks = footage.chunks(height=height, width=width, channels=3, fps=rate, begin=first // factor)
+        frames = itertools.chain.from_iterable(chunks)
         before, skipped = next(frames, None), first % factor
         if before is None:
             return

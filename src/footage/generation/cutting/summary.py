@@ -155,6 +155,8 @@ def survey(
         progress(seen)
     transitions += found.rest()
     count = len(looks)
+    if not count:
+        raise MediaError(f'"{path.name}" has {seen} frames', "give a video in which there is something to choose from")
     return Survey(
         path,
         rate,
