@@ -18,7 +18,7 @@ import numpy.typing as npt
 from footage.errors import ConfigError, nearest
 from footage.media.sound import TRACK_RATE, Channels
 
-RINGS = 3.0
+RINGS = 2.0
 """Seconds for which a tone is heard, at most."""
 SCALE = (0, 2, 4, 7, 9)
 """Semitones of the melody's tones above the key's: major without fourth and seventh, which rub against no chord."""
