@@ -11,7 +11,7 @@ comma := ,
 by_hash = $(if $(LOCKED),$(PIP) --require-hashes --no-deps --requirement $(1))
 itself = $(PIP) $(if $(LOCKED),--no-build-isolation) --editable '.[$(1)]'
 
-.PHONY: demo test nightly check audit lock format bench gpu-pack clean
+.PHONY: demo test nightly check audit lock format bench site gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
@@ -56,6 +56,11 @@ format: .venv/installed-dev
 bench: .venv/installed-dev
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
+# The documentation as a site, into site/: any static server shows it, and so does a browser that opens its index.html.
+# Its builder alone is not locked: nothing of it reaches who uses footage.
+site: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 # Wheels for a machine with a GPU that reaches no package index, into .whl/; see benchmarks/GPU_DAY.md.
 WHEELS ?= av==18.1.0 lightning-fabric
 GPU_PYTHON ?= 3.12
@@ -79,5 +84,9 @@ gpu-pack:
 	$(call itself,studio$(comma)dev)
 	@touch $@ .venv/installed
 
+.venv/installed-docs: .venv/installed
+	$(call itself,studio$(comma)docs)
+	@touch $@
+
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache

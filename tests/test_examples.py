@@ -41,7 +41,7 @@ def test_your_own_loop() -> None:
     assert "(2, 16, 32, 32, 3)" in example("your_own_loop.py", "2")
 
 
-PAGES = [*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").glob("*.md") if page.name != "LOG.md")]
+PAGES = [*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if page.name != "LOG.md")]
 
 
 def written_commands() -> list[str]:

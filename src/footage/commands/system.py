@@ -32,7 +32,7 @@ SPECIFICATION = "COMPLETION_SPEC = "
 """How the line begins on which tyro's completions hold all commands and flags."""
 REINSTALL = 'pip install --force-reinstall "av>=18,<19"'
 """What brings a whole FFmpeg back."""
-OWN_EXTRAS = {"dev": "for work on footage itself"}
+OWN_EXTRAS = {"dev": "for work on footage itself", "docs": "for the site of its documentation"}
 SUGGESTED = {"espeak-ng": ("footage talk --text", "install espeak-ng, or name another program by --speech")}
 """Programs outside that may be useful: what for, and what to do for them."""
 EXIT = {

@@ -1,0 +1,100 @@
+"""The site of the documentation: its pages are all there, what they list is complete, and it loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from footage.commands import main as cli
+from footage.config.presets import PRESETS
+from footage.training import diagnostics
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def hooks() -> ModuleType:
+    """Return what MkDocs is told by mkdocs.yml to call."""
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / ".ci" / "site.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MADE = {"reference/commands.md", "reference/python.md"}
+WRITTEN = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*.md")}
+TAKEN = {place: ROOT / home for home, place in hooks().TAKEN_IN.items()}
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = re.findall(r": (\S+\.md)$", listed, re.M)
+    assert sorted(pages) == sorted({*WRITTEN, *TAKEN, *MADE})
+
+
+@pytest.mark.parametrize("place", sorted({**WRITTEN, **TAKEN}))
+def test_links_lead_somewhere_in_the_site_too(place: str) -> None:
+    page = {**WRITTEN, **TAKEN}[place]
+    text = hooks().fit_links(page.read_text(encoding="utf-8"), page.relative_to(ROOT).as_posix(), place)
+    links = re.findall(r'(?:\]\(|<img src=")(?!\w+:)([^)#\s"]+)', re.sub(r"```.*?```", "", text, flags=re.S))
+    for link in links:
+        aim = (DOCS / place).parent.joinpath(link).resolve().relative_to(DOCS).as_posix()
+        assert aim in {*WRITTEN, *TAKEN} or (DOCS / aim).is_file(), f"{place} links to {link}"
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """Return the cells of every row of a page's tables, by the first one."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return {first.strip("`"): others for first, *others in cells}
+
+
+def test_every_preset_is_in_the_table_of_which_model_when() -> None:
+    table = rows("which-model.md")
+    assert {name: table.get(name, [""])[0] for name in PRESETS} == {name: PRESETS[name].about for name in PRESETS}
+    assert all(table[name][1] for name in PRESETS)
+
+
+def test_every_sign_of_trouble_is_told_with_its_remedies() -> None:
+    table = rows("troubleshooting.md")
+    source = Path(diagnostics.__file__).read_text(encoding="utf-8")
+    assert {*re.findall(r'Diagnostic\("([^"]+)"', source), "diverged"} == set(diagnostics.GAN_REMEDIES)
+    for kind, remedy in diagnostics.GAN_REMEDIES.items():
+        told = [cell.replace("`", "") for cell in table[kind][1:]]
+        assert table[kind][0] and told == [remedy, diagnostics.SUPERVISED_REMEDIES[kind]], kind
+
+
+@pytest.mark.parametrize(
+    ("tag", "elsewhere"),
+    [
+        ('<script src="https://cdn.example/x.js">', True),
+        ('<link rel=stylesheet href="//fonts.example/css?family=Roboto">', True),
+        ('<img alt="" src=http://pictures.example/a.png>', True),
+        ('<script src="assets/x.js"></script><a href="https://c2pa.org">C2PA</a>', False),
+        ('<link rel="stylesheet" href="../assets/main.css"><img src="pictures/hd.webp">', False),
+    ],
+)
+def test_what_would_be_loaded_from_elsewhere_is_seen(tag: str, elsewhere: bool) -> None:
+    assert bool(hooks().LOADED.search(tag)) == elsewhere
+
+
+def test_built_strictly_with_every_command_and_name(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    import footage
+
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path), strict=True))
+    commands = (tmp_path / "reference" / "commands.html").read_text(encoding="utf-8")
+    names = {*cli.VERBS} - {*cli.GROUPS} | {f"{group} {name}" for group, verbs in cli.GROUPS.items() for name in verbs}
+    assert names <= set(re.findall(r"<h2 id=[^>]*>([^<]*)<", commands))
+    assert "--train.precision" in commands
+    python = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
+    assert {name for name in footage.__all__ if not re.search(rf'id="footage\.[\w.]*\b{name}"', python)} == set()
+    assert "pictures/hd.webp" in (tmp_path / "index.html").read_text(encoding="utf-8")
