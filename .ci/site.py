@@ -48,14 +48,22 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Make the links of a page lead to where the pages stand in the site."""
+    """Make a page's links lead to where the pages stand in the site, and its lists such as MkDocs reads."""
     place = page.file.src_uri
     homes = {taken: home for home, taken in TAKEN_IN.items()}
-    return fit_links(markdown, homes.get(place, f"docs/{place}"), place)
+    return fit_lists(fit_links(markdown, homes.get(place, f"docs/{place}"), place))
+
+
+def fit_lists(text: str) -> str:
+    """Return a text in which what belongs to an entry of a list stands four columns in, as MkDocs wants it."""
+    parts = re.split(r"(^```.*?^```)", text, flags=re.S | re.M)
+    return "".join(
+        part if part.startswith("```") else re.sub(r"^ {2,3}(?=\S)", "    ", part, flags=re.M) for part in parts
+    )
 
 
 def fit_links(text: str, home: str, place: str) -> str:
-    """Return a page's text with its relative links changed from those at `home`, in this project, to those of `place`."""
+    """Return a page's text with its relative links, right at `home` in the project, made right for `place` in the site."""
     here = (ROOT / home).parent
     up = "../" * place.count("/")
 

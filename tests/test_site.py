@@ -1,4 +1,4 @@
-"""The site of the documentation: its pages are all there, what they list is complete, and it loads nothing from elsewhere."""
+"""The site of the documentation: its pages are all there, what they list is complete, nothing comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def test_links_lead_somewhere_in_the_site_too(place: str) -> None:
     for link in links:
         aim = (DOCS / place).parent.joinpath(link).resolve().relative_to(DOCS).as_posix()
         assert aim in {*WRITTEN, *TAKEN} or (DOCS / aim).is_file(), f"{place} links to {link}"
+
+
+def test_what_belongs_to_an_entry_of_a_list_stays_there() -> None:
+    page = "- a\n  b\n\n  | table |\n  |---|\n1. c\n   d\n\n    code\n```python\nif x:\n  y\n```\n"
+    wanted = "- a\n    b\n\n    | table |\n    |---|\n1. c\n    d\n\n    code\n```python\nif x:\n  y\n```\n"
+    assert hooks().fit_lists(page) == wanted
 
 
 def rows(page: str) -> dict[str, list[str]]:
