@@ -63,7 +63,7 @@ def fit_lists(text: str) -> str:
 
 
 def fit_links(text: str, home: str, place: str) -> str:
-    """Return a page's text with its relative links, right at `home` in the project, made right for `place` in the site."""
+    """Return a page's text, its relative links, which hold at `home` in the project, changed to hold at `place`."""
     here = (ROOT / home).parent
     up = "../" * place.count("/")
 
