@@ -322,8 +322,10 @@ def library_targets(folder: Path) -> list[Target]:
 
 
 def lock_targets(folder: Path) -> list[Target]:
-    """Locked files and headers of locks."""
+    """Locked files, headers of locks, and a locked library."""
     from footage.data.locked_arrays import load_array
+    from footage.library.library import Library
+    from footage.library.query import ClipQuery
     from footage.trust import locks
 
     locked.SCRYPT["n"] = 2**4
@@ -341,7 +343,25 @@ def lock_targets(folder: Path) -> list[Target]:
         array = load_array(place / "array.npy")
         array[3:5].sum()
 
+    shelf = folder / "shelf"
+    locks.lock_new(shelf, "passphrase")
+    with Library(shelf) as library:
+        clips = [library.path(library.add(make_video(folder / f"{'x' * n}.mp4", signed=True)).id) for n in (1, 2)]
+        vectors, pictures = shelf / "embeddings" / "look-1.f32", [library.thumbnail(1), library.preview(2)]
+
+    def look(path: Path) -> None:
+        for log in shelf.glob("library.sqlite-*"):
+            log.unlink()
+        with Library(shelf, create=False) as library:
+            library.query(ClipQuery(text="x"))
+            library.verify(repair=False)
+            for number in (1, 2):
+                with contextlib.suppress(FootageError):
+                    library.similar(number)
+
     return [
+        Target("locked database", (shelf / "library.sqlite",), look),
+        Target("locked library", (*clips, *pictures, vectors), look),
         Target("locked", (place / "content.bin", place / "array.npy"), read),
         Target("lock", (place / locked.HEADER,), read),
     ]

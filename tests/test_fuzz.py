@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -50,3 +51,19 @@ def test_a_reader_that_fails_is_noticed(fuzz: ModuleType, tmp_path: Path) -> Non
     batch.try_one(fuzz.Target("x", (tmp_path / "x.json",), read), tmp_path / "x.json", b"[]")
     assert [fault["where"].split(":")[0] for fault in batch.faults] == ["test_fuzz.py"]
     assert (tmp_path / "x.json").read_text() == "{}"
+
+
+def test_what_long_runs_have_found_is_refused_in_words(fuzz: ModuleType, tmp_path: Path) -> None:
+    from footage.files.locked import MAGIC
+
+    batch = fuzz.Batch(tmp_path / "work", ["media", "data"])
+    target = {one.name: one for one in batch.targets}
+    tables = target["tables raw"].good[1]
+    rows = [json.loads(line) | {"source": "."} for line in tables.read_text().splitlines()]
+    for name, good, content in (
+        ("labels", target["labels"].good[1], b'[{"file": "\\ud800", "label": "x"}]'),
+        ("video", target["video"].good[2], MAGIC + target["video"].good[2].read_bytes()[len(MAGIC) :]),
+        ("tables raw", tables, "".join(f"{json.dumps(row)}\n" for row in rows).encode()),
+    ):
+        batch.try_one(target[name], good, content)
+    assert not batch.faults, [(fault["target"], fault["problem"], fault["trace"]) for fault in batch.faults]

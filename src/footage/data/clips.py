@@ -204,7 +204,7 @@ class DatasetClips:
                     raise DatasetError(problem, "make the dataset again")
                 path = PurePosixPath(row.source)
                 below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
-                name = f"{below.with_suffix('')}@{row.start:.2f}"
+                name = f"{str(below).removesuffix(below.suffix)}@{row.start:.2f}"
                 label = -1 if row.label is None else numbers[row.label]
                 spans.append(Span(index, row.frames, label, name, row.captions))
         return spans

@@ -25,7 +25,7 @@ from footage.data.ingest.sources import Source
 from footage.data.jpeg import JpegWriter, encode
 from footage.data.store import QUARTER, Frames, Rejection, area_means, samples_until
 from footage.errors import MediaError
-from footage.media.probe import UnusableMedia
+from footage.media.probe import UnusableMedia, damage_as_media
 from footage.media.rates import exact_rate
 from footage.media.reader import open_decoder
 from footage.media.signatures import GRID, Signature, moments, pool
@@ -130,7 +130,8 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
         part = PartBuilder(source, options, handle)
         rejection = None
         try:
-            part.record.content = content_digest(source)
+            with damage_as_media():  # a file may begin as locked ones do
+                part.record.content = content_digest(source)
             part.source = held.enter_context(source.unpacked())
             if source.kind in ("idx", "array"):
                 part.add_array()

@@ -118,7 +118,11 @@ class LabelFile:
                 continue
             parts = written.split("/")
             here = [self.path.parent / row.file, Path(row.file)]
-            names = [_plain(way(path)) for way in (os.path.abspath, os.path.realpath) for path in here]
+            try:
+                names = [_plain(way(path)) for way in (os.path.abspath, os.path.realpath) for path in here]
+            except UnicodeEncodeError:  # nor one with half of a surrogate pair in its name
+                unused.append(row.file)
+                continue
             if _ABSOLUTE.match(written):
                 names += ["/".join(parts[first:]) for first in range(1, len(parts))]
             whole = (name for name in [written, *names] if min(owners.get(name, ()), default=WHOLE_NAMES) < WHOLE_NAMES)
