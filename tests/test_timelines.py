@@ -16,7 +16,7 @@ from PIL import Image
 from footage.commands.main import main
 from footage.errors import ConfigError, FootageError, LibraryError, MediaError
 from footage.generation.cutting import joins
-from footage.generation.cutting.films import FilmMaker
+from footage.generation.cutting.films import FilmMaker, keep
 from footage.library.library import Library
 from footage.library.timelines import (
     PartTransition,
@@ -212,6 +212,12 @@ def test_by_the_command_line_as_a_video_a_list_and_in_a_library(folder: Path, tm
         assert [part.clip for part in read_timeline(copy).parts] == [None, *(opened.get(n).digest for n in (1, 2, 3))]
     main(["film", str(copy), "--library", str(library), "--to", str(tmp_path / "copy.mp4")])
     assert count_frames(tmp_path / "copy.mp4").frames == 110
+
+
+def test_music_of_a_file_is_not_kept_and_told_of(folder: Path, tmp_path: Path) -> None:
+    told = Timeline((TimelinePart(file="one.mp4"),), music=TimelineMusic(file="one.mp4"))
+    with Library(tmp_path) as library, pytest.warns(UserWarning, match="send it to the studio"):
+        assert keep(told, FilmMaker(folder), library, "film").music is None
 
 
 def test_a_library_keeps_timelines_and_undoes_what_was_done_to_them(tmp_path: Path) -> None:

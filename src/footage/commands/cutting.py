@@ -13,6 +13,8 @@ from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotList
     from footage.generation.cutting.summary import Choice, Survey
     from footage.generation.cutting.templates import GivenClip
@@ -178,9 +180,7 @@ def film(
             console.print(f"{len(told.parts)} parts: {target}")
             return target
         with phases(console) as show:
-            made = maker.write(
-                told, target, encoding=encoding, watch=lambda done, total: show("film", done, total, target.name)
-            )
+            made = maker.write(told, target, encoding, lambda done, total: show("film", done, total, target.name))
         console.print(f"{len(told.parts)} parts, {float(made.frames / made.rate):.1f} s: {target}")
         if target.suffix.lower() in LISTS:
             console.print(
@@ -206,8 +206,8 @@ def template(
 ) -> Path | None:
     """Make a film of your clips by a template: for a birth, a graduation, or one of your own.
 
-    The film's timeline is written beside it, and what a model made of it; with --library both are kept there too, and
-    the studio opens them. footage template list shows what there is. Stopped work goes on by the same command.
+    Beside the film stand its timeline and what a model made; with --library the studio opens them too. footage template
+    list shows what there is. Stopped work goes on by the same command.
 
     Args:
         name: of the template, or a folder with template.json; list to see those that come along.
@@ -223,51 +223,49 @@ def template(
     """
     import contextlib
 
-    from rich.table import Table
-
     from footage.generation.cutting.films import FilmMaker
     from footage.generation.cutting.films import keep as keep_timeline
-    from footage.generation.cutting.templates import FilledTemplate, copy_template, find_template, template_folders
+    from footage.generation.cutting.templates import FilledTemplate, copy_template
     from footage.library.library import Library
     from footage.library.timelines import write_timeline
 
     console = make_console(quiet)
     if str(name) == "list":
-        table = Table("template", "for", "slots", "names")
-        for known in template_folders():
-            told = find_template(Path(known))[1]
-            slots = [f"{slot} {part.least}{'+' if part.most is None else ''}" for slot, part in told.slots.items()]
-            table.add_row(known, told.about, ", ".join(slots), ", ".join(told.names))
-        console.print(table)
+        list_templates(console)
         return None
     if edit is not None:
         console.print(f"to be changed: {copy_template(name, edit)}")
         return edit
-    target = target_of((name, *clips, *([music] if music else [])), to, "film")
+    target = target_of((name, *clips, *filter(None, [music])), to, "film")
     film = target if target.suffix.lower() != ".json" else target.with_suffix(".mp4")
     made = FilledTemplate(name, film, model=model, labels=read_pairs(labels, "labels"))
     with contextlib.ExitStack() as held:
         opened = None if library is None else held.enter_context(Library(library))
         show = held.enter_context(phases(console))
-        given = [given_clip(str(clip), opened) for clip in clips]
-        first = made.template.needed[0] if made.template.needed else ""
-        timeline = made.fill(
-            given,
-            read_pairs(names, "names", first),
-            music=music,
-            font=font,
-            watch=lambda done, total: show("filling in", done, total, made.name),
-        )
+        told = [given_clip(str(clip), opened) for clip in clips], read_pairs(names, "names", *made.template.needed[:1])
+        timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
         write_timeline(timeline, film.with_suffix(".json"))
         maker = FilmMaker(film.parent, opened)
         if opened is not None:
             keep_timeline(timeline, maker, opened, film.stem)
         if target == film:
-            maker.write(
-                timeline, film, encoding=encoding, watch=lambda done, total: show("film", done, total, film.name)
-            )
+            maker.write(timeline, film, encoding, lambda done, total: show("film", done, total, film.name))
     console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {film.with_suffix('.json')}")
     return target
+
+
+def list_templates(console: Console) -> None:
+    """Print the templates that come along: what for, their slots, and the names that their titles have."""
+    from rich.table import Table
+
+    from footage.generation.cutting.templates import find_template, template_folders
+
+    table = Table("template", "for", "slots", "names")
+    for known in template_folders():
+        told = find_template(Path(known))[1]
+        slots = [f"{slot} {part.least}{'+' if part.most is None else ''}" for slot, part in told.slots.items()]
+        table.add_row(known, told.about, ", ".join(slots), ", ".join(told.names))
+    console.print(table)
 
 
 def read_pairs(pairs: tuple[str, ...], flag: str, first: str = "") -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -244,7 +245,6 @@ class FilmMaker:
         self,
         timeline: Timeline,
         to: Path,
-        *,
         encoding: EncodingOptions = DEFAULT_ENCODING,
         watch: Callable[[int, int], object] = lambda *_: None,
     ) -> Film:
@@ -305,6 +305,10 @@ def keep(timeline: Timeline, maker: FilmMaker, library: Library, name: str) -> T
         for part in timeline.parts
     ]
     music = None if timeline.music is None or timeline.music.file is not None else timeline.music
+    if music is not timeline.music:
+        warnings.warn(
+            f'the music of "{name}" is a file, which the library does not keep: send it to the studio', stacklevel=2
+        )
     kept = replace(timeline, parts=tuple(parts), music=music, font=None)
     library.timelines.save(name, kept)
     return kept

@@ -271,7 +271,6 @@ class FilledTemplate:
         self,
         given: Sequence[GivenClip],
         names: Mapping[str, str],
-        *,
         music: Path | None = None,
         font: Path | None = None,
         watch: Callable[[int, int], object] = lambda *_: None,
