@@ -17,7 +17,7 @@ import pytest
 
 from footage.commands.hub import pull, push
 from footage.errors import ConfigError, ModelError, RemoteError
-from footage.generation.hub import PublishedFigure, model_card, pull_model, read_origin
+from footage.generation.publication import PublishedFigure, model_card, pull_model, read_origin
 from footage.models.card import read_info
 from tests.models import save_tiny_model
 

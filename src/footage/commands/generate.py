@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from footage.data.interchange import WrittenClips
     from footage.generation.clip import Clip
     from footage.generation.export import Export
     from footage.generation.model import Model
@@ -669,25 +670,40 @@ def export(
     *,
     onnx: Path | None = None,
     web: Path | None = None,
+    videofolder: Path | None = None,
+    webdataset: Path | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     quiet: bool = False,
-) -> Export:
+) -> Export | WrittenClips:
     """Write a model for programs without footage: ONNX graphs, or a page that runs it live in any browser.
 
-    Each graph is run beside the model and compared; export.json says what it is given and makes.
+    Each graph is run beside the model and compared; export.json says what it is given and makes. Of a data set the
+    clips are written: as videos with a table, or as shards.
 
     Args:
-        model: a model folder, a run, or the name of a model that comes with footage.
+        model: a model folder, a run, or the name of a model that comes with footage; or a data set.
         onnx: the folder for graphs.
         web: the folder for the page and all that it needs; any static server shows it: python -m http.server.
+        videofolder: the folder for a data set's clips as .mp4 and metadata.jsonl, as Hugging Face's datasets reads it.
+        webdataset: the folder for a data set's clips in .tar files, as WebDataset reads them.
         precision: of the weights; fp16 halves the files, int8 quarters them and changes what is made.
     """
+    console, places = make_console(quiet), {"onnx": onnx, "web": web}
+    places |= {"videofolder": videofolder, "webdataset": webdataset}
+    if len(given := [name for name, place in places.items() if place is not None]) != 1:
+        flags = ", ".join(f"--{name} FOLDER" for name in places)
+        raise ConfigError(f"{' and '.join(given) or 'nothing'} is given, and one is wanted", f"give one of {flags}")
+    if videofolder or webdataset:
+        from footage.data.interchange import write_clips
+        from footage.data.store import Dataset
+
+        dataset, form = Dataset(model), "videofolder" if videofolder else "webdataset"
+        with phases(console) as show:
+            written = write_clips(dataset, places[form], form, lambda n: show("writing", n, len(dataset.rows), ""))
+        console.print(f"{written.clips:,} clips: {written.to}")
+        return written
     from footage.generation.export import export_onnx, export_web
 
-    console = make_console(quiet)
-    if (onnx is None) == (web is None):
-        given = "neither" if onnx is None else "both"
-        raise ConfigError(f"{given} of onnx and web are given", "give --onnx FOLDER or --web FOLDER")
     loaded = load(model, "cpu")
     with working(console, "writing") as say:
 

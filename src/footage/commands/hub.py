@@ -10,7 +10,7 @@ from footage.errors import ConfigError
 from footage.models.card import model_folder, read_info
 
 if TYPE_CHECKING:
-    from footage.generation.hub import HubModel
+    from footage.generation.publication import HubModel
 
 
 def push(
@@ -36,7 +36,7 @@ def push(
         public: let everybody see it.
     """
     from footage.evaluation.results import read
-    from footage.generation.hub import PublishedFigure, push_model
+    from footage.generation.publication import PublishedFigure, push_model
 
     console, folder, published = make_console(quiet), model_folder(model), []
     if figures is not None:
@@ -65,7 +65,7 @@ def pull(repository: str, *, to: Path, revision: str | None = None, quiet: bool 
         to: the folder for the model.
         revision: a commit, a branch or a tag; left out, the commit that the folder has, else the newest.
     """
-    from footage.generation.hub import pull_model
+    from footage.generation.publication import pull_model
 
     console = make_console(quiet)
     with working(console, f"fetching {repository}"):

@@ -1,14 +1,15 @@
-"""A clip that a model makes: it saves itself and, in a notebook, shows itself."""
+"""A clip that a model makes: it saves itself and, in a notebook, shows itself; other programs' clips become one."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +17,23 @@ import numpy.typing as npt
 from footage import files
 from footage.errors import MediaError
 from footage.media.dicom import write_dicom
-from footage.media.encode import write_clip
+from footage.media.encode import chunked, write_clip
 from footage.media.geometry import VolumeScale
+from footage.media.reader import Footage
 from footage.media.sheets import save_picture
-from footage.media.sound import Channels
+from footage.media.sound import TRACK_RATE, Channels, channel_chunks, has_sound
 from footage.media.volumes import Levels, write_nifti
 from footage.trust.mark import marked
 from footage.trust.provenance import seal
 
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
 Frames = npt.NDArray[np.uint8]
 
+FPS = 25.0
+"""Rate of frames that say nothing of it."""
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".dicom")
 """Endings of volumes; the last is that of a folder of slices."""
 PICTURES = (".png",)
@@ -52,6 +60,95 @@ class Clip:
     """Of a volume: starts it over in 16 bits, chunks uint16 (T, H, W, C)."""
     volume: VolumeScale | None = None
     """Of a volume: what its levels mean, and how its voxels lie."""
+
+    @staticmethod
+    def of_frames(content: Any, fps: float = FPS) -> Clip:
+        """Return frames that another program holds as a clip.
+
+        Args:
+            content: an array, uint8 (T, H, W, C) or (T, H, W), C = 1 or 3; a tensor, uint8 (T, C, H, W), as torchvision
+                and torchcodec have it, or float (C, T, H, W) in [-1, 1], as networks here have it; or pictures of PIL,
+                all of one size.
+            fps: frames in a second.
+
+        Raises:
+            MediaError: it is none of these.
+        """
+        if hasattr(content, "detach"):  # a tensor of torch, which is not imported for this
+            content = content.detach().cpu()
+            if content.is_floating_point():
+                from footage.generation.rollout import to_uint8
+
+                content = to_uint8(content[None])[0]  # C T H W → T H W C
+            else:
+                content = content.movedim(1, -1).numpy()  # T C H W → T H W C
+        elif isinstance(content, Sequence) and content and not isinstance(content, str):
+            content = np.stack([np.asarray(one) for one in content])
+        shape, kind = getattr(content, "shape", ()), getattr(content, "dtype", type(content).__name__)
+        if kind != np.uint8 or len(shape) not in (3, 4) or 0 in shape or (len(shape) == 4 and shape[3] not in (1, 3)):
+            remedy = "give uint8 (T, H, W, C), a tensor, or pictures of PIL"
+            raise MediaError(f"{' '.join([str(kind), str(tuple(shape))])} is no clip", remedy)
+        frames = np.ascontiguousarray(content if len(shape) == 4 else content[..., None])  # (T, H, W) → (T, H, W, 1)
+        return Clip(lambda: chunked(frames), len(frames), fps, {})
+
+    @staticmethod
+    def of_video(content: Path | str | bytes | Mapping[str, Any], fps: float | None = None) -> Clip:
+        """Return a video as a clip of its own size, with its sound, read in constant memory when it is looked at.
+
+        Args:
+            content: a path of a video or of a folder of pictures, or the bytes of a video file; or both as
+                `{"path": …, "bytes": …}`, as `datasets.Video(decode=False)` of Hugging Face has it. Bytes are in a
+                temporary file for as long as they are read.
+            fps: frames in a second; left out, that of the video, else 25.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        if isinstance(content, Mapping):
+            content = content["path"] if content.get("bytes") is None else content["bytes"]
+        held = content
+
+        @contextlib.contextmanager
+        def opened() -> Iterator[Footage]:
+            if not isinstance(held, bytes):
+                yield Footage(Path(held))
+                return
+            with tempfile.TemporaryDirectory(prefix="footage-", ignore_cleanup_errors=True) as folder:
+                (Path(folder) / "clip").write_bytes(held)
+                yield Footage(Path(folder) / "clip")
+
+        def make() -> Iterator[Frames]:
+            with opened() as video:
+                yield from video.chunks(height=height, width=width, channels=3, fps=rate)
+
+        def sound() -> Iterator[Channels]:
+            with opened() as video:
+                yield from channel_chunks(video.path, TRACK_RATE, "stereo")
+
+        with opened() as video:
+            (height, width), rate = video.size(), fps or video.rate() or FPS
+            heard = not video.pictures and has_sound(video.path)
+        sources = () if isinstance(held, bytes) else (Path(held),)
+        return Clip(make, None, float(rate), {}, sound if heard else None, sources)
+
+    def tensor(self) -> Tensor:
+        """Return the whole clip as networks read it, float (C, T, H, W) in [-1, 1]."""
+        from footage.generation.rollout import from_uint8
+
+        return from_uint8(self.array()[None])[0]  # B = 1
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """Yield the frames as pictures of PIL, in constant memory."""
+        from PIL import Image
+
+        for chunk in self.make():
+            for frame in chunk:
+                yield Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame)  # grey: (H, W, 1) → (H, W)
+
+    def video(self) -> dict[str, Any]:
+        """Return the clip as `datasets.Video` of Hugging Face stores one: an .mp4 file, as bytes."""
+        with tempfile.TemporaryDirectory() as folder:
+            return {"path": None, "bytes": self.save(Path(folder) / "clip.mp4").read_bytes()}
 
     def chunks(self) -> Iterator[Frames]:
         """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
@@ -99,7 +196,6 @@ class Clip:
 
     def _repr_html_(self) -> str:
         """Show the clip as a looping video in a notebook."""
-        with tempfile.TemporaryDirectory() as folder:
-            content = base64.b64encode(self.save(Path(folder) / "clip.mp4").read_bytes()).decode()
+        content = base64.b64encode(self.video()["bytes"]).decode()
         title = ", ".join(f"{key} {value}" for key, value in self.metadata.items() if key in ("seed", "label"))
         return f'<video title="{title}" controls loop autoplay muted src="data:video/mp4;base64,{content}"></video>'

@@ -175,12 +175,12 @@ def said_beside(handle: IO[bytes], members: Iterable[Member]) -> tuple[str | Non
         if suffix == "txt":
             caption = caption_lines(text) or caption
         elif suffix == "cls":
-            label = text.strip() or label
+            label = label or text.strip() or None  # a number often, whose name may stand in the .json
         else:
             with contextlib.suppress(ValueError):
                 if isinstance(value := json.loads(text or "{}"), dict):
                     said = {str(key).casefold(): cell for key, cell in value.items() if isinstance(cell, str | int)}
-                    label = label or next((str(said[key]) for key in ("label", "class") if key in said), None)
+                    label = next((str(said[key]) for key in ("label", "class") if key in said), label)
                     texts = (str(said[key]) for key in ("caption", "text", "prompt") if key in said)
                     caption = caption or caption_lines(next(texts, ""))
     return label, caption
