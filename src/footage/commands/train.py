@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.lock import new_key
-from footage.commands.terminal import make_console, print_marked, tell_follower, working
+from footage.commands.terminal import make_console, phases, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
@@ -59,9 +59,8 @@ def ingest(
 
     Args:
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
-            arrays (.npy, .npz), archives (.tar of WebDataset, .zip, .tfrecords); data sets in known layouts are read as
-            they are, see docs/exchange.md; or addresses of all these, such as s3://bucket/clips; or volumes: DICOM,
-            .nii.gz.
+            arrays (.npy, .npz), archives (.tar, .zip, .tfrecords), data sets in known layouts (docs/exchange.md); or
+            addresses of them, such as s3://bucket/clips; or volumes: DICOM, .nii.gz.
         to: the dataset folder, or an address of one.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
@@ -70,7 +69,6 @@ def ingest(
         keyring: with --lock, keep the key in the system's keyring, not a passphrase.
         yes: with --lock, agree that without the key everything is lost for good.
     """
-    from footage.commands.terminal import phases
     from footage.data.ingest.pipeline import ingest as ingest_sources
     from footage.machines.cluster import connect
 
@@ -89,10 +87,9 @@ def ingest(
             return ingest(sources, to, config, advise=advise, quiet=quiet)
     with connect(on, config.workers if on else None) as cluster, phases(console) as show:
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name), cluster)
-    for layout in result.layouts:
-        console.print(f"read as {layout}", markup=False, soft_wrap=True)
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
-    console.print(f"{line}, {result.reused:,} as before")
+    lines = [*(f"read as {layout}" for layout in result.layouts), f"{line}, {result.reused:,} as before"]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
     if result.gone:
         text = (
             f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
@@ -487,7 +484,6 @@ class TrainingOrder:
 
     def ingest_first(self, videos: Path, shape: ClipConfig | None, knobs: Mapping[str, Any]) -> Path:
         """Make or bring up to date a data set beside the run, of a shape or the size that suits; return its folder."""
-        from footage.commands.terminal import phases
         from footage.data.ingest.pipeline import ingested_from, shown_sizes
         from footage.data.ingest.sources import scan
         from footage.machines.local import cores
