@@ -693,13 +693,14 @@ def export(
     if len(given := [name for name, place in places.items() if place is not None]) != 1:
         flags = ", ".join(f"--{name} FOLDER" for name in places)
         raise ConfigError(f"{' and '.join(given) or 'nothing'} is given, and one is wanted", f"give one of {flags}")
-    if videofolder or webdataset:
+    if (to := videofolder or webdataset) is not None:
         from footage.data.interchange import write_clips
         from footage.data.store import Dataset
 
-        dataset, form = Dataset(model), "videofolder" if videofolder else "webdataset"
+        dataset = Dataset(model)
         with phases(console) as show:
-            written = write_clips(dataset, places[form], form, lambda n: show("writing", n, len(dataset.rows), ""))
+            form: Literal["videofolder", "webdataset"] = "videofolder" if videofolder else "webdataset"
+            written = write_clips(dataset, to, form, lambda done: show("writing", done, len(dataset.rows), ""))
         console.print(f"{written.clips:,} clips: {written.to}")
         return written
     from footage.generation.export import export_onnx, export_web

@@ -84,10 +84,11 @@ class Clip:
                 content = content.movedim(1, -1).numpy()  # T C H W → T H W C
         elif isinstance(content, Sequence) and content and not isinstance(content, str):
             content = np.stack([np.asarray(one) for one in content])
-        shape, kind = getattr(content, "shape", ()), getattr(content, "dtype", type(content).__name__)
+        shape: tuple[int, ...] = tuple(getattr(content, "shape", ()))
+        kind = getattr(content, "dtype", type(content).__name__)
         if kind != np.uint8 or len(shape) not in (3, 4) or 0 in shape or (len(shape) == 4 and shape[3] not in (1, 3)):
             remedy = "give uint8 (T, H, W, C), a tensor, or pictures of PIL"
-            raise MediaError(f"{' '.join([str(kind), str(tuple(shape))])} is no clip", remedy)
+            raise MediaError(f"{kind} {shape} is no clip", remedy)
         frames = np.ascontiguousarray(content if len(shape) == 4 else content[..., None])  # (T, H, W) → (T, H, W, 1)
         return Clip(lambda: chunked(frames), len(frames), fps, {})
 
@@ -104,9 +105,11 @@ class Clip:
         Raises:
             MediaError: it cannot be read.
         """
+        held: Path | str | bytes
         if isinstance(content, Mapping):
-            content = content["path"] if content.get("bytes") is None else content["bytes"]
-        held = content
+            held = content["path"] if content.get("bytes") is None else content["bytes"]
+        else:
+            held = content
 
         @contextlib.contextmanager
         def opened() -> Iterator[Footage]:
