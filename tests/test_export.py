@@ -142,7 +142,9 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, browser: Brows
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny_model(tmp_path / "model")
-    with pytest.raises(ConfigError, match="nothing is given, and one is wanted: give one of --onnx FOLDER, --web FOLDER"):
+    with pytest.raises(
+        ConfigError, match="nothing is given, and one is wanted: give one of --onnx FOLDER, --web FOLDER"
+    ):
         cli.verb(cli.VERBS["export"])(str(tmp_path / "model"), quiet=True)
     model = load(tmp_path / "model", "cpu")
     with pytest.raises(ModelError, match="makes clips of one length"):
