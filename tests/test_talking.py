@@ -154,6 +154,17 @@ def test_a_known_mouth_is_seen_in_the_pixels(index: int) -> None:
     assert correlation(seen, known) > 0.8
 
 
+def test_a_figure_that_darkens_as_a_whole_opens_no_mouth() -> None:
+    rng = np.random.default_rng(0)
+    light = np.broadcast_to(rng.uniform(60, 200, 40)[:, None, None, None], (40, 32, 32, 3))
+    place = slice(20, 26), slice(10, 22)
+    assert np.abs(opening(light.astype(np.uint8), *place)).max() < 1e-9
+    mouth = rng.uniform(0, 40, 40)
+    opened = light.copy()
+    opened[:, place[0], place[1]] -= mouth[:, None, None, None]
+    assert correlation(opening(opened.round().astype(np.uint8), *place), mouth) > 0.99
+
+
 @pytest.mark.parametrize("name", ["i", "ah", "u"])
 def test_vowels_have_their_formants(name: str) -> None:
     vowel = talker.VOWELS[name]

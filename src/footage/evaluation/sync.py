@@ -109,9 +109,15 @@ def correlation(a: Floats, b: Floats) -> float:
 
 
 def opening(clip: npt.NDArray[np.uint8], rows: slice, columns: slice) -> Floats:
-    """Return how dark the surroundings of a mouth are in each frame, (T,): the wider it opens, the darker they are."""
-    bright: Floats = clip[:, rows, columns].astype(np.float64).mean(axis=(1, 2, 3))
-    return -bright
+    """Return how much darker the surroundings of a mouth are than the rest of each frame, (T,): open ones are dark.
+
+    Beside the rest, for a figure that pales or darkens as a whole has opened no mouth.
+    """
+    bright = clip.astype(np.float64).mean(axis=3)  # T H W
+    inside = bright[:, rows, columns]
+    rest = (bright.sum(axis=(1, 2)) - inside.sum(axis=(1, 2))) / (bright[0].size - inside[0].size)
+    darker: Floats = rest - inside.mean(axis=(1, 2))
+    return darker
 
 
 @dataclass
