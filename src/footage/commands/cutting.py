@@ -211,8 +211,7 @@ def template(
 
     Args:
         name: of the template, or a folder with template.json; list to see those that come along.
-        clips: videos and pictures in their order, or with --library numbers of its clips; SLOT=CLIP puts one where it
-            is to stand.
+        clips: videos and pictures in their order, or numbers of --library's clips; SLOT=CLIP says where one stands.
         to: the file to write: .mp4, .mov, .mkv or .webm; .json for the timeline alone. Left out, NAME-film.mp4 here.
         names: what stands in the titles: name=Anna date="12 May".
         model: which model makes what is missing, in place of the template's.
@@ -223,8 +222,7 @@ def template(
     """
     import contextlib
 
-    from footage.generation.cutting.films import FilmMaker
-    from footage.generation.cutting.films import keep as keep_timeline
+    from footage.generation.cutting.films import FilmMaker, keep
     from footage.generation.cutting.templates import FilledTemplate, copy_template
     from footage.library.library import Library
     from footage.library.timelines import write_timeline
@@ -239,15 +237,14 @@ def template(
     target = target_of((name, *clips, *filter(None, [music])), to, "film")
     film = target if target.suffix.lower() != ".json" else target.with_suffix(".mp4")
     made = FilledTemplate(name, film, model=model, labels=read_pairs(labels, "labels"))
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, phases(console) as show:
         opened = None if library is None else held.enter_context(Library(library))
-        show = held.enter_context(phases(console))
         told = [given_clip(str(clip), opened) for clip in clips], read_pairs(names, "names", *made.template.needed[:1])
         timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
         write_timeline(timeline, film.with_suffix(".json"))
         maker = FilmMaker(film.parent, opened)
         if opened is not None:
-            keep_timeline(timeline, maker, opened, film.stem)
+            keep(timeline, maker, opened, film.stem)
         if target == film:
             maker.write(timeline, film, encoding, lambda done, total: show("film", done, total, film.name))
     console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {film.with_suffix('.json')}")
