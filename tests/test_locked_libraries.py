@@ -30,7 +30,7 @@ from footage.machines.local import environment
 from footage.media.thumbnails import read_thumbnails
 from footage.studio.app import Address, Server
 from footage.trust import locks
-from tests.libraries import save_clip
+from tests.libraries import make_older, save_clip
 
 PASSPHRASE = "correct horse battery"
 TITLE, LABEL, CAPTION = "confidential meeting", "zebra-nobody-knows", "a caption nobody may read"
@@ -262,3 +262,15 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     with pytest.raises(LockError, match=r"footage\[lock\]"):
         Library(tmp_path / "library")
     assert os.listdir(tmp_path / "library") == ["lock.json"]
+
+
+def test_one_of_an_older_version_is_migrated_and_its_copy_is_locked(tmp_path: Path) -> None:
+    folder = made(tmp_path, 1)
+    make_older(folder, 6)
+    lock(folder, yes=True, quiet=True)
+    with Library(folder) as library:
+        found = library.find(tmp_path / "0.mp4")
+        assert found is not None and found.entry.title == TITLE
+    assert (folder / "library-format-6.sqlite").is_file() and told(folder) == []
+    assert unlock(folder, quiet=True).files > 2
+    assert (folder / "library-format-6.sqlite").read_bytes()[:6] == b"SQLite"
