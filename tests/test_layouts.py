@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from footage.data.audit import Audit
 from footage.data.clip_folder import ClipFolder
 from footage.data.ingest.archives import crc32c, masked_crc
 from footage.data.ingest.sources import SourceScan, scan
@@ -216,7 +217,9 @@ def test_shards_of_a_web_dataset(tmp_path: Path) -> None:
     plain = ingest([tmp_path / "made"], tmp_path / "p", **SMALL).dataset
     assert [row.digest for row in plain.rows] == [row.digest for row in rows]  # the same pixels
     assert ingest([tmp_path / "w"], tmp_path / "d", **SMALL).reused == 3
+    assert ("read as", result.layouts[0]) in Audit(result.dataset).summary
     folder = ClipFolder(tmp_path / "w")
+    assert folder.layouts == result.layouts
     assert folder.read(1, 0, 8).shape == (8, 32, 32, 3) and folder.labels == ("0", "by json")
 
 

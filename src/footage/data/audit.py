@@ -104,6 +104,8 @@ class Audit:
             summary.append(("source fps", _counted(rates)))
         if notes := Counter(note for source in sources for note in source.notes):
             summary.append(("found in sources", _counted(notes)))
+        if isinstance(layouts := info.settings.get("layouts"), list):
+            summary.append(("read as", "; ".join(map(str, layouts))))
         ignored = info.settings.get("ignored")
         if isinstance(ignored, dict) and ignored:
             examples = info.settings.get("examples", {})

@@ -68,6 +68,8 @@ class ClipFolder:
         listing = scan([self.folder])
         self.problems: list[str] = [f"{r.source}: {r.reason}, {r.detail}" for r in listing.rejections]
         """Files that were left out, and why."""
+        self.layouts = tuple(listing.layouts)
+        """The layouts of known data sets that it was read as; see `footage.data.ingest.layouts`."""
         self.clips: list[_ClipFile] = []
         for source in listing.sources:
             try:
