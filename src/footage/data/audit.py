@@ -104,8 +104,7 @@ class Audit:
             summary.append(("source fps", _counted(rates)))
         if notes := Counter(note for source in sources for note in source.notes):
             summary.append(("found in sources", _counted(notes)))
-        if isinstance(layouts := info.settings.get("layouts"), list):
-            summary.append(("read as", "; ".join(map(str, layouts))))
+        summary += [("read as", str(layout)) for layout in info.settings.get("layouts", ())]
         ignored = info.settings.get("ignored")
         if isinstance(ignored, dict) and ignored:
             examples = info.settings.get("examples", {})
