@@ -70,7 +70,7 @@ def test_a_video_folder_has_captions_labels_and_sides(tmp_path: Path) -> None:
     root = touch(tmp_path / "v", "a.mp4", "deep/b.mp4", "c.mp4", "notes.txt")
     rows = [
         {"file_name": "a.mp4", "text": "a dog", "label": "dog", "split": "train"},
-        {"file_name": "deep/b.mp4", "text": "a cat", "split": "test"},
+        {"file_name": "./deep/b.mp4", "text": "a cat", "split": "test"},
         {"file_name": "gone.mp4", "text": "nothing"},
     ]
     touch(root, "metadata.jsonl", content="\n".join(map(json.dumps, rows)))
@@ -103,6 +103,9 @@ def test_tables_of_each_side_and_any_one_table_of_lines(tmp_path: Path) -> None:
     lone = touch(tmp_path / "l", "a.mp4")
     touch(lone, "captions.jsonl", content='{"file": "a.mp4", "caption": "one"}')
     assert scan([lone]).sources[0].caption == "one"
+    stranger = touch(tmp_path / "s", "a.mp4")
+    touch(stranger, "seen.jsonl", content='{"file": "b.mp4", "caption": "of another"}')
+    assert scan([stranger]).layouts == []
     other = touch(tmp_path / "o", "a.mp4")
     touch(other, "log.jsonl", content='{"step": 1}')
     assert scan([other]).layouts == [] and scan([other]).ignored == {".jsonl": 1}

@@ -318,8 +318,9 @@ def record_frames(content: bytes) -> Iterator[tuple[str, bytes]]:
         raise UnusableMedia("not clips", f"a record has the features {names}, and no frames such as 0/{VIEW}/encoded")
     frames = views[VIEW] if VIEW in views else views[min(views)]
     for _, frame in sorted(frames.items()):
-        if frame.startswith((b"\xff\xd8", b"\x89PNG")):
-            yield "png" if frame[:1] == b"\x89" else "jpg", frame
+        is_jpeg = frame.startswith(b"\xff\xd8\xff") and frame.rstrip(b"\0").endswith(b"\xff\xd9")
+        if is_jpeg or frame.startswith(b"\x89PNG\r\n\x1a\n"):
+            yield "jpg" if is_jpeg else "png", frame
             continue
         sides = [features.get(side) for side in ("height", "width")]
         height, width = (int(side[0]) if side else 0 for side in sides)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ FACES_CLIP = re.compile(
 """A clip of FaceForensics++: how it was made, whose video it is, and whose face is in it."""
 BAIR_CLIP = re.compile(r"(?:.*/)?(train|val|test)/traj_\d+_to_\d+(?:\.tfrecords?|/\d+)")
 """A clip of BAIR's robots: side."""
+FIRST = 100_000
+"""Bytes of a first line, at most."""
 KINETICS = frozenset({"label", "youtube_id", "time_start", "time_end"})
 """Columns of the tables of Kinetics."""
 
@@ -76,10 +79,8 @@ def kinetics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None
     """Kinetics: `label,youtube_id,time_start,time_end,split` in CSV files, beside `ID_START_END.mp4`."""
     tables = {}
     for name, path in files.items():
-        if name.lower().endswith(".csv"):
-            head = read_lines(path)[:1]
-            if head and set(head[0].casefold().replace('"', "").split(",")) >= KINETICS:
-                tables[name] = read_table(path)
+        if name.lower().endswith(".csv") and set(first_line(path).casefold().replace('"', "").split(",")) >= KINETICS:
+            tables[name] = read_table(path)
     rows: dict[str, dict[str, Any]] = {}
     for name, lines in tables.items():
         for number, row in enumerate(lines, start=1):
@@ -139,7 +140,9 @@ def video_folder(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | 
     tables = {name for name in files if re.search(r"/metadata\.(jsonl|csv)$", name)}
     lines = [name for name in files if name.endswith(".jsonl")]
     columns, rows = set[str](), list[Any]()
-    for name in sorted(tables or (lines if len(lines) == 1 else ())):
+    if not tables and (len(lines) != 1 or not re.search(r'"file(_name)?"\s*:', first_line(files[lines[0]]))):
+        return None  # some other table
+    for name in sorted(tables or lines):
         try:
             table = read_table(files[name])
         except ConfigError:
@@ -149,11 +152,13 @@ def video_folder(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | 
         folder = name.rpartition("/")[0]
         for row in table:
             known = {**row, "file": row.get("file", row.get("file_name"))} if isinstance(row, dict) else {}
-            if not isinstance(known.get("file"), str) and name not in tables:
-                return None  # some other table
             columns |= {key for key, value in known.items() if value is not None}
-            rows.append(known | {"file": f"{folder}/{known['file']}"} if known.get("file") else row)
-        tables.add(name)
+            place = posixpath.normpath(posixpath.join(folder, str(known.get("file") or "")))
+            rows.append(known | {"file": place} if known.get("file") else row)
+    named = {posixpath.basename(str(row.get("file"))) for row in rows if isinstance(row, dict)}
+    if not tables and named.isdisjoint(posixpath.basename(name) for name in sources):
+        return None  # of other files
+    tables = tables or set(lines)
     said = {"captions": {"caption", *ALIASES["caption"]}, "labels": {"label"}, "split": {"split"}}
     told = [what for what, names in said.items() if names & columns]
     if not told:
@@ -234,6 +239,13 @@ def sided_folders(sources: Sequence[str], files: Mapping[str, Path]) -> Layout |
         return Place(part[depth + 1] if len(part) > depth + 1 else None, SIDES[part[depth].casefold()])
 
     return Layout(f"folders {listed(names)}: split by these, labels by the folders below", place)
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a file; nothing of one that cannot be read."""
+    with contextlib.suppress(OSError), present([path]), open(path, "rb") as handle:
+        return handle.readline(FIRST).decode("utf-8-sig", "replace").strip()
+    return ""
 
 
 def read_lines(path: Path) -> list[str]:
