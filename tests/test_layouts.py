@@ -260,6 +260,20 @@ def test_a_zip_of_frames(tmp_path: Path) -> None:
     assert scan([tmp_path / "sg.zip"]).sources[0].displayed().width == 32  # type: ignore[union-attr]
 
 
+def test_sides_inside_a_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        for name in ("v/train/walk/a.mp4", "v/train/run/b.mp4", "v/val/walk/c.mp4"):
+            archive.writestr(name, b"x")
+    assert table(scan([tmp_path / "v.zip"])) == {
+        "train/walk/a.mp4": ("walk", "train"),
+        "train/run/b.mp4": ("run", "train"),
+        "val/walk/c.mp4": ("walk", "heldout"),
+    }
+    (tmp_path / "all").mkdir()
+    (tmp_path / "v.zip").rename(tmp_path / "all" / "v.zip")
+    assert {split for _, split in table(scan([tmp_path / "all"])).values()} == {"train", "heldout"}
+
+
 def test_a_zip_whose_frames_are_damaged(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
         for t in range(9):

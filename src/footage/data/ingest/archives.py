@@ -125,7 +125,7 @@ def clips_in(path: Path, members: Iterable[Member]) -> Iterator[ArchivedClip]:
     """Yield the clips of an archive's members: videos, folders of numbered pictures, or records.
 
     Labels and captions are what stands beside a video under the same key (`.cls`, `.txt`, `.json`: WebDataset), in
-    `dataset.json` (StyleGAN), or else the first folder inside the archive, where there are several.
+    `dataset.json` (StyleGAN). A folder that all of them lie in is left out of their names.
     """
     if suffix_of(path) in RECORDS:
         for member in members:
@@ -150,15 +150,14 @@ def clips_in(path: Path, members: Iterable[Member]) -> Iterator[ArchivedClip]:
             name = folder if in_folder[folder] == 1 and folder != "." else f"{folder}/{prefix}.{suffix}"
             frames = sorted(group, key=lambda member: natural_key(member.name))
             clips.append(ArchivedClip("pictures", name.removeprefix("./"), tuple(frames)))
-    tops = {clip.name.rpartition("/")[0].split("/")[0] for clip in clips}
+    tops = {clip.name.partition("/")[0] if "/" in clip.name else "" for clip in clips}
+    shared = f"{min(tops)}/" if len(tops) == 1 else ""
     with open(path, "rb") as handle:
         labels = frame_labels(handle, table)
         for clip in clips:
-            folders = clip.name.split("/")[:-1]
-            top = "/".join(folders[:1] if len(tops) > 1 else folders[1:2]) or None
             label, caption = said_beside(handle, beside.get(key_of(clip.name), ()))
             said = labels.get(clip.name) or labels.get(clip.members[0].name)
-            yield replace(clip, label=label or said or top, caption=caption)
+            yield replace(clip, name=clip.name.removeprefix(shared), label=label or said, caption=caption)
 
 
 def key_of(name: str) -> str:

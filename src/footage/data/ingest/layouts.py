@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from footage.data.ingest.archives import ARCHIVES
 from footage.data.ingest.labels import ALIASES, SIDES, LabelFile, read_table
 from footage.data.store import Rejection, Split
 from footage.errors import ConfigError
 from footage.machines.remote import present
+from footage.media.kinds import suffix_of
 
 UCF_CLIP = re.compile(r"(?:.*/)?([^/]+)/v_[^/]+_g(\d+)_c\d+\.avi", re.IGNORECASE)
 """A clip of UCF-101: class, and group of the video that it was cut from."""
@@ -28,7 +30,7 @@ FACES_CLIP = re.compile(
     r"(?P<target>\d+)(?:_(?P<source>\d+))?(?:\.\w+)?"
 )
 """A clip of FaceForensics++: how it was made, whose video it is, and whose face is in it."""
-BAIR_CLIP = re.compile(r"(?:.*/)?(train|val|test)/traj_\d+_to_\d+(?:\.tfrecords?|/\d+)")
+BAIR_CLIP = re.compile(r"(?:.*/)?(train|val|test)/traj_\d+_to_\d+(?:\.tfrecords?)?/\d+")
 """A clip of BAIR's robots: side."""
 FIRST = 100_000
 """Bytes of a first line, at most."""
@@ -226,8 +228,7 @@ def bair(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
 
 def sided_folders(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     """Folders of both sides, such as `train` and `test`; those below them are labels."""
-    parts = [name.split("/")[:-1] for name in sources]
-    depth = 1  # behind the name of the folder that was given
+    parts, depth = [folders_of(name) for name in sources], 0
     while all(len(part) > depth + 1 for part in parts) and len({part[depth] for part in parts}) == 1:
         depth += 1
     names = {part[depth].casefold() if len(part) > depth else "" for part in parts}
@@ -235,10 +236,16 @@ def sided_folders(sources: Sequence[str], files: Mapping[str, Path]) -> Layout |
         return None
 
     def place(name: str) -> Place:
-        part = name.split("/")[:-1]
+        part = folders_of(name)
         return Place(part[depth + 1] if len(part) > depth + 1 else None, SIDES[part[depth].casefold()])
 
     return Layout(f"folders {listed(names)}: split by these, labels by the folders below", place)
+
+
+def folders_of(name: str, root: str | None = None) -> list[str]:
+    """Return the folders that a source lies in, below the one that was given (else the first), without archives."""
+    below = name.partition("/")[2] if root is None else name[len(root) :].lstrip("/")
+    return [part for part in below.split("/")[:-1] if suffix_of(part) not in ARCHIVES]
 
 
 def first_line(path: Path) -> str:

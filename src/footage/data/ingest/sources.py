@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 from footage import files
 from footage.data.ingest.archives import ARCHIVES, Member, clips_in, find_members, member_digests, unpacked
 from footage.data.ingest.labels import LabelFile, caption_lines
-from footage.data.ingest.layouts import Place, find_layout
+from footage.data.ingest.layouts import Place, find_layout, folders_of
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, nearest
@@ -101,12 +101,6 @@ class Source:
         with unpacked(self.path, self.members) as paths:
             pictures = tuple(path.name for path in paths) if self.kind == "pictures" else ()
             yield replace(self, path=paths[0].parent if pictures else paths[0], pictures=pictures, members=())
-
-    @property
-    def outer(self) -> str:
-        """Its name, or that of the archive that it lies in."""
-        before, name, inside = f"/{self.name}".partition(f"/{_utf8(self.path.name)}/")
-        return (before + name).strip("/") if self.members and inside else self.name
 
     @property
     def picture_paths(self) -> list[Path]:
@@ -255,16 +249,15 @@ class SourceScan:
                 looked for.
         """
         sources = self.sources[first:]
-        layout = find_layout([source.outer for source in sources], files) if candidates else None
+        layout = find_layout([source.name for source in sources], files) if candidates else None
         for name in files:
             if layout is None or name not in layout.files:
                 self.pass_over(name)
         for number, source in enumerate(sources):
             if layout is not None and layout.place is not None:
-                said = layout.place(source.outer)
+                said = layout.place(source.name)
             else:
-                below = source.outer[len(root) :].lstrip("/").split("/")
-                said = Place(below[0] if len(below) > 1 else None)
+                said = Place(next(iter(folders_of(source.name, root)), None))
             sources[number] = replace(source, label=source.label or said.label, split=said.split, group=said.group)
         self.sources[first:] = sources
         if layout is None:
