@@ -96,12 +96,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         assert real is not None, "what is measured anew has something to be measured by"
         run.asked_metrics(asked)
         with working(console, "measuring") as say:
-            sides = open_inputs(subject, real, asked)
-            plan = plan_evaluation(*sides, asked)
+            plan = plan_evaluation(*open_inputs(subject, real, asked), asked)
             evaluation = run.evaluate(plan, asked, to=beside, say=say, cluster=cluster)
-        for side in sides:
-            for layout in side.folder.layouts if side.folder else ():
-                console.print(f"{side.given} is read as {layout}", markup=False, soft_wrap=True)
         console.print(results.table(evaluation))
         print_marked(console, "warning:", *evaluation.warnings, style="bold yellow")
         return evaluation, plan

@@ -477,6 +477,7 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
             warnings.append(f"{name}: {side.too_short} clips shorter than {protocol.frames} frames were left out")
         folder = side.opened.folder
         if folder is not None:
+            warnings += [f"{name} is read as {layout}, all of it" for layout in folder.layouts]  # sides play no part
             shown = "; ".join(folder.problems[:3])
             if folder.problems:
                 warnings.append(f"{name}: {len(folder.problems)} files were left out ({shown})")
