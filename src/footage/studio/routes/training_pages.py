@@ -42,6 +42,9 @@ METRICS = (
     ("kid", "minutes"),
     ("accuracy", "minutes"),
     ("fidelity", "minutes"),
+    ("text", "minutes"),
+    ("sync", "minutes"),
+    ("volumes", "seconds"),
 )
 """What an evaluation can measure, and what it costs: closed forms of pixels take seconds beyond the making of clips;
 what compares each clip with all training clips, or asks feature networks, takes minutes. See docs/studio.md."""
