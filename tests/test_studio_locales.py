@@ -480,6 +480,7 @@ REACHED = (
 )
 """What a request to the studio goes through."""
 LEFT_OUT = {
+    "classInd.txt": "the name of a file",
     "{}:{} cannot be served: {}": "on the command line, before there is a page",
     "give another --port": "likewise",
     "accounts need argon2-cffi": "likewise",
