@@ -55,6 +55,8 @@ class Training:
     preset: str
     seed: int
     folder: Path
+    minutes: float
+    samples: int
 
     @property
     def name(self) -> str:
@@ -68,10 +70,11 @@ class Training:
         except OSError:
             return None
         row: dict[str, Any] = content["models"][0]
-        return row if "samples" in content and row["figures"] else None
+        asked = content.get("samples") == self.samples and content.get("limit") == f"{self.minutes:g} minutes"
+        return row if asked and row["figures"] else None
 
 
-def run_all(trainings: Sequence[Training], minutes: float, samples: int, at_once: int, stop_after: float) -> None:
+def run_all(trainings: Sequence[Training], at_once: int, stop_after: float) -> None:
     """Run trainings side by side until all are measured, or the time is over."""
     end = time.monotonic() + stop_after
     running: dict[Training, subprocess.Popen[bytes]] = {}
@@ -81,7 +84,14 @@ def run_all(trainings: Sequence[Training], minutes: float, samples: int, at_once
             training = waiting.pop(0)
             training.folder.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "footage", "compare", training.data, "--presets", training.preset]
-            command += ["--minutes", str(minutes), "--seed", str(training.seed), "--samples", str(samples)]
+            command += [
+                "--minutes",
+                str(training.minutes),
+                "--seed",
+                str(training.seed),
+                "--samples",
+                str(training.samples),
+            ]
             with (training.folder / "log.txt").open("ab") as log:
                 running[training] = subprocess.Popen(
                     [*command, "--out", str(training.folder)],
@@ -159,17 +169,28 @@ def main() -> None:
     parser.add_argument("--presets", default=",".join(PRESETS))
     parser.add_argument("--stop-after", type=float, default=float("inf"), help="seconds")
     options = parser.parse_args()
+    names = [Path(data).name for data in options.data]
+    if len(set(names)) < len(names):
+        parser.error(f"several of {', '.join(options.data)} have one name: give each its own")
     trainings = [
-        Training(data, preset, seed, options.out / Path(data).name / preset / f"seed-{seed}")
+        Training(
+            data,
+            preset,
+            seed,
+            options.out / Path(data).name / preset / f"seed-{seed}",
+            options.minutes,
+            options.samples,
+        )
         for seed in range(options.seeds)
         for data in options.data
         for preset in options.presets.split(",")
     ]
-    run_all(trainings, options.minutes, options.samples, options.at_once, options.stop_after)
+    run_all(trainings, options.at_once, options.stop_after)
     lines = list(table(trainings, options.minutes, options.samples))
     files.write_text(options.out / "peers.md", "\n".join(lines) + "\n")
     picture(trainings, options.out / "peers.png")
     print("\n".join(lines))
+    raise SystemExit(any(training.row() is None for training in trainings))
 
 
 if __name__ == "__main__":

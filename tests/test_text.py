@@ -151,6 +151,8 @@ def test_captions_that_differ_in_one_word_are_near() -> None:
     rng = np.random.default_rng(0)
     assert {near.draw(0, [0, 2], [5], rng)[0] for _ in range(8)} == {1}  # none of the clip's own
     assert near.draw(4, [4], [6, 5, 3], rng) == [3, 5, 6]  # none differs in a word alone: the most alike are first
+    twins = NearCaptions(["A red ball rolls.", "a red ball rolls", "a blue ball rolls"])
+    assert twins.of(0) == [2] and twins.draw(0, [0, 2], [1], rng) == []  # the same words are no other caption
 
 
 def test_near_captions_are_drawn_as_often_as_asked() -> None:

@@ -35,7 +35,7 @@ REMEMBERED = 500
 """Captions that a model remembers, at most."""
 LONGEST_CAPTION = 500
 """Characters of a caption that it remembers."""
-COMPARED = 64
+COMPARED = 32
 """Words by which captions are told to be near each other, the first ones."""
 LIKE = 0.5
 """Likeness of spelling, from 0 to 1, from which a word is named as near to another."""
@@ -93,10 +93,14 @@ class NearCaptions:
         self._owners = np.repeat(np.arange(len(self.words)), [len(those) for those in self.words])[order]
 
     def of(self, number: int) -> list[int]:
-        """Return the numbers of all captions that differ from one in a word, by the place of that word."""
+        """Return the numbers of all captions that differ from one in a word, by the place of that word.
+
+        One that has the same words, in other capitals, say, is not among them.
+        """
         keys = self._keys[self._first[number] : self._first[number + 1]]
         ends = zip(*(np.searchsorted(self._sorted, keys, side) for side in ("left", "right")), strict=True)
-        return [other for low, high in ends for other in self._owners[low:high].tolist() if other != number]
+        found = [other for low, high in ends for other in self._owners[low:high].tolist()]
+        return [other for other in found if self.words[other] != self.words[number]]
 
     def draw(self, number: int, own: Sequence[int], others: Sequence[int], rng: np.random.Generator) -> list[int]:
         """Return one that differs from a caption in a word, and is none of the clip's `own`.
@@ -106,6 +110,7 @@ class NearCaptions:
         if alike := [other for other in self.of(number) if other not in own]:
             return [alike[int(rng.integers(len(alike)))]]
         said = set(self.words[number])
+        others = [other for other in others if self.words[other] != self.words[number]]
         return sorted(others, key=lambda other: -len(said.intersection(self.words[other])))
 
 
