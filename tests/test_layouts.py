@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
@@ -15,9 +16,10 @@ from PIL import Image
 
 from footage.data.audit import Audit
 from footage.data.clip_folder import ClipFolder
-from footage.data.ingest.archives import crc32c, masked_crc
+from footage.data.ingest.archives import crc32c, find_members, masked_crc, record_frames
 from footage.data.ingest.sources import SourceScan, scan
 from footage.errors import ConfigError
+from footage.media.probe import UnusableMedia
 from tests.clips import moving, write
 from tests.ingesting import ingest
 
@@ -148,6 +150,15 @@ def test_groups_stay_on_one_side(tmp_path: Path) -> None:
     dataset = ingest([tmp_path / "ucf"], tmp_path / "d", heldout=0.5, **SMALL).dataset
     sides = {row.source: row.split for row in dataset.rows}
     assert all(sides[name] == sides[name.replace("_c00", "_c01")] for name in sides) and len(sides) == 6
+    # A list of one side is no split, and its groups stay together; what no list names is on the side of its group.
+    names = [f"Archery/v_Archery_g{group:02d}_c00.avi" for group in range(3)]
+    touch(tmp_path / "ucf", "trainlist01.txt", content="".join(f"{name} 1\n" for name in names))
+    assert [s.group for s in scan([tmp_path / "ucf"]).sources] == [f"Archery/0{n // 2}" for n in range(6)]
+    for first in (0, 2):
+        touch(tmp_path / "ucf", "trainlist01.txt", content=f"{names[first]} 1\n{names[1]} 1\n")
+        touch(tmp_path / "ucf", "testlist01.txt", content=f"{names[2 - first]}\n")
+        rows = ingest([tmp_path / "ucf"], tmp_path / f"d{first}", heldout=0.5, **SMALL).dataset.rows
+        assert [row.split == "heldout" for row in rows] == [n // 2 == 2 - first for n in range(6)]
 
 
 def test_kinetics_has_a_table_of_times(tmp_path: Path) -> None:
@@ -158,9 +169,10 @@ def test_kinetics_has_a_table_of_times(tmp_path: Path) -> None:
     assert sorted(table(found).values()) == [("diving", "heldout"), ("juggling", "train")]
     assert found.layouts == ["Kinetics: labels and split by kinetics.csv"]
     assert "such as gone_000003_000013" in found.rejections[0].detail
-    touch(root, "kinetics.csv", content="\n".join([*rows, "diving,gone,soon,13,test"]))
-    with pytest.raises(ConfigError, match=r"row 3 of .* has no times in seconds"):
-        scan([root])
+    for time in ("soon", "inf"):
+        touch(root, "kinetics.csv", content="\n".join([*rows, f"diving,gone,{time},13,test"]))
+        with pytest.raises(ConfigError, match=r"row 3 of .* has no times in seconds"):
+            scan([root])
 
 
 def test_folders_of_frames_of_the_field(tmp_path: Path) -> None:
@@ -195,7 +207,10 @@ def test_face_forensics_keeps_pairs_together(tmp_path: Path) -> None:
     groups = {source.name.rpartition("/")[2][:3]: source.group for source in bare.sources}
     assert groups == {"000": "000", "003": "000", "100": "100", "101": "100"}
     assert {source.label for source in bare.sources} == {"youtube", "Deepfakes"}
+    lone = touch(tmp_path / "one", f"{real}/000.mp4", f"{real}/003.mp4", f"{fake}/000_003.mp4")
+    assert {source.group for source in scan([lone]).sources} == {"000"}  # the face of 003 is in 000_003
     touch(root, "splits/train.json", content='[["000", "003"]]')
+    assert [(s.group, s.split) for s in scan([root]).sources] == [(s.group, None) for s in bare.sources]
     touch(root, "splits/test.json", content='[["100", "101"]]')
     assert {source.name[-11:-4]: source.split for source in scan([root]).sources if "_0" in source.name[-11:]} == {
         "000_003": "train",
@@ -289,6 +304,69 @@ def test_a_zip_whose_frames_are_damaged(tmp_path: Path) -> None:
     assert "no sound zip file" in scan([tmp_path / "g.zip"]).rejections[0].detail
 
 
+def test_a_zip_whose_names_are_not_utf8(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "n.zip", "w") as archive:
+        archive.writestr("é.mp4", b"x")
+    content = (tmp_path / "n.zip").read_bytes()
+    (tmp_path / "n.zip").write_bytes(content.replace("é".encode(), b"\xff\xfe"))
+    (fault,) = scan([tmp_path / "n.zip"]).rejections
+    assert fault.reason == "damaged" and fault.detail.startswith("no sound zip file ('utf-8' codec")
+
+
+@pytest.mark.parametrize(("kind", "size"), [(b"0", -512), (b"D", -512), (b"L", -512), (b"x", 2**30)])
+def test_a_tar_with_sizes_that_cannot_be(tmp_path: Path, kind: bytes, size: int) -> None:
+    info = tarfile.TarInfo("a.mp4")
+    info.type = kind
+    header = bytearray(info.tobuf())
+    header[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"\x80" + size.to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        add(archive, "b.mp4", b"x")
+    (tmp_path / "s.tar").write_bytes((tmp_path / "s.tar").read_bytes()[:1024] + header + bytes(10_240))
+    found = scan([tmp_path / "s.tar"])
+    assert [source.name for source in found.sources] == ["s.tar/b.mp4"]
+    (fault,) = found.rejections
+    assert fault.reason == "damaged" and f"{size:,}" in fault.detail
+
+
+def test_what_a_tar_says_in_other_bytes_and_deeply(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        add(archive, "caf\udce9.json", b"[" * 100_000)
+        add(archive, "caf\udce9.mp4", b"x" * 2_000)
+    whole = (tmp_path / "t.tar").read_bytes()
+    assert [source.name for source in scan([tmp_path / "t.tar"]).sources] == ["t.tar/caf\\xe9.mp4"]
+    (tmp_path / "t.tar").write_bytes(whole[: whole.index(b"x" * 2_000) + 100])
+    assert scan([tmp_path / "t.tar"]).rejections[0].detail == 'it ends within "caf\\xe9.mp4": fetch it again'
+
+
+def test_a_zip_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for t in range(5):
+            archive.writestr(f"black/{t}.bmp", bytes(2**22))
+        archive.writestr("small/0.bmp", bytes(2**22))
+        archive.writestr("small/1.bmp", bytes(2**22))
+    black, small = scan([tmp_path / "b.zip"]).sources
+    with pytest.raises(UnusableMedia, match="it unpacks to more than 200 times its size"), black.unpacked():
+        pass
+    with small.unpacked() as whole:
+        assert [path.stat().st_size for path in whole.picture_paths] == [2**22, 2**22]
+
+
+def test_members_have_the_digests_of_their_files(tmp_path: Path) -> None:
+    content = b"much of the same " * 10_000
+    with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.mp4", content)
+    (source,) = scan([tmp_path / "z.zip"]).sources
+    sound = source.digests()
+    assert sound == [hashlib.sha256(content).hexdigest()]
+    (member,) = find_members(tmp_path / "z.zip")
+    damaged = bytearray((tmp_path / "z.zip").read_bytes())
+    damaged[member.offset + member.size // 2] ^= 255
+    (tmp_path / "z.zip").write_bytes(damaged)
+    assert len(source.digests()) == 1 and source.digests() != sound
+
+
 def wire(number: int, content: bytes) -> bytes:
     """A field of a message of Protocol Buffers."""
     size, head = len(content), bytes([number << 3 | 2])
@@ -359,6 +437,8 @@ def test_records_that_are_damaged(tmp_path: Path) -> None:
     assert [row.source for row in result.dataset.rows] == ["r.tfrecord/1"]
     assert "CRC-32C" in reasons["r.tfrecord/0"] and "fetch it again" in reasons["r.tfrecord/0"]
     assert "no frames such as 0/image_aux1/encoded" in reasons["r.tfrecord/2"]
+    square = example({"image": [bytes(12), bytes(12)], "height": [b"tall"], "width": [b"wide"]})
+    assert [content for _, content in record_frames(square)] == [b"P6 2 2 255\n" + bytes(12)] * 2
     path.write_bytes(content[:-3])
     assert scan([path]).rejections[0].detail == "it ends within record 2: fetch it again"
     path.write_bytes(b"\1" + content[1:])

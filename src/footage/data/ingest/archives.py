@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import math
 import re
@@ -21,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +37,18 @@ CHUNK = 2**16
 """Bytes that are read at once; DEFLATE makes 1,032 times as many of them, at most."""
 MOST_SAID = 2**20
 """Bytes of a text beside a clip, at most; what is longer says nothing."""
+RATIO = 200
+"""How many times its packed bytes a clip may unpack to."""
+SMALL = 2**24
+"""Bytes that a clip may unpack to, however few it was packed into: black pictures pack well."""
+EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+"""Types of what a tar file says of its next member, which `tarfile` reads whole."""
 BESIDE = ("json", "txt", "cls")
 """Endings of what a WebDataset says of a clip, in the member of the same key."""
 VIEW = "image_aux1"
@@ -74,6 +85,17 @@ class ArchivedClip:
     caption: str | None = None
 
 
+class CheckedTarInfo(tarfile.TarInfo):
+    """A header of a tar file, refused where it would have the rest of the file read at once."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in EXTENDED and not 0 <= info.size <= MOST_SAID:
+            raise tarfile.ReadError(f"a name of {info.size:,} bytes")
+        return info
+
+
 def find_members(path: Path) -> Iterator[Member]:
     """Yield the files inside an archive, in order, or its records.
 
@@ -88,8 +110,13 @@ def tar_members(path: Path) -> Iterator[Member]:
     """Yield the files of a tar archive; it has to end with its mark, a block of zeros (POSIX.1-1988, 10.1.1)."""
     size = path.stat().st_size
     try:
-        with tarfile.open(path, "r:") as archive, open(path, "rb") as handle:
+        with (
+            tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace", tarinfo=CheckedTarInfo) as archive,
+            open(path, "rb") as handle,
+        ):
             for info in archive:
+                if info.size < 0:
+                    raise tarfile.ReadError(f"a member of {info.size:,} bytes")
                 if info.isreg() and info.sparse is None:
                     if info.offset_data + info.size > size:
                         raise UnusableMedia("truncated", f'it ends within "{info.name}": fetch it again')
@@ -98,7 +125,7 @@ def tar_members(path: Path) -> Iterator[Member]:
             handle.seek(archive.offset)
             if not (end := handle.read(tarfile.BLOCKSIZE)) or any(end):
                 raise UnusableMedia("truncated", "it has no end, so that members may be missing: fetch it again")
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError) as error:
         raise UnusableMedia("damaged", f"no sound tar file ({error}): fetch it again") from None
 
 
@@ -117,7 +144,7 @@ def zip_members(path: Path) -> Iterator[Member]:
                 offset = info.header_offset + 30 + sum(names)
                 packed = info.file_size if info.compress_type == zipfile.ZIP_DEFLATED else None
                 yield Member(info.filename, offset, info.compress_size, packed, info.CRC)
-    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
         raise UnusableMedia("damaged", f"no sound zip file ({error}): fetch it again") from None
 
 
@@ -176,7 +203,7 @@ def said_beside(handle: IO[bytes], members: Iterable[Member]) -> tuple[str | Non
         elif suffix == "cls":
             label = label or text.strip() or None  # a number often, whose name may stand in the .json
         else:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 if isinstance(value := json.loads(text or "{}"), dict):
                     said = {str(key).casefold(): cell for key, cell in value.items() if isinstance(cell, str | int)}
                     label = next((str(said[key]) for key in ("label", "class") if key in said), label)
@@ -187,7 +214,7 @@ def said_beside(handle: IO[bytes], members: Iterable[Member]) -> tuple[str | Non
 
 def frame_labels(handle: IO[bytes], table: Member | None) -> dict[str, str]:
     """Return the labels of `dataset.json`, by the name of a frame or of its folder; none where it has no numbers."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
+    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
         pairs = json.loads(read_text(handle, table) if table else "{}").get("labels") or ()
         return {str(name): str(label) for name, label in dict(pairs).items() if isinstance(label, str | int)}
     return {}
@@ -195,16 +222,14 @@ def frame_labels(handle: IO[bytes], table: Member | None) -> dict[str, str]:
 
 def read_text(handle: IO[bytes], member: Member) -> str:
     """Return a text inside an archive, or nothing where it is too long, or damaged."""
-    content = io.BytesIO()
     if max(member.size, member.deflated or 0) <= MOST_SAID:
         with contextlib.suppress(UnusableMedia):
-            copy_member(handle, member, content)
-            return content.getvalue().decode("utf-8", "replace")
+            return b"".join(member_content(handle, member)).decode("utf-8", "replace")
     return ""
 
 
-def copy_member(handle: IO[bytes], member: Member, to: IO[bytes]) -> None:
-    """Copy what a member holds out of its archive.
+def member_content(handle: IO[bytes], member: Member) -> Iterator[bytes]:
+    """Yield what a member holds, unpacked, in pieces.
 
     Raises:
         UnusableMedia: it is not what the archive says.
@@ -225,22 +250,37 @@ def copy_member(handle: IO[bytes], member: Member, to: IO[bytes]) -> None:
         made, crc = made + len(content), zlib.crc32(content, crc)
         if made > most:
             break
-        to.write(content)
+        yield content
     if made != most or member.crc not in (None, crc):
         raise UnusableMedia("damaged", f'"{member.name}" is not what its archive says (CRC-32): fetch it again')
 
 
-def member_digests(path: Path, members: Iterable[Member]) -> list[str]:
-    """Return the SHA-256 of the bytes of each member, as they lie in the archive."""
-    digests = []
+def member_digests(path: Path, members: Sequence[Member]) -> list[str]:
+    """Return the SHA-256 of what each member holds, unpacked: that of the same file outside of an archive.
+
+    What is wrong with a member counts as content, so that a sound one never has the digest of a damaged one. Of what
+    unpacks to too much, the bytes count as they lie in the archive.
+    """
+    digests, packed = [], unpacks_to_too_much(path, members)
     with open(path, "rb") as handle:
         for member in members:
-            handle.seek(member.offset)
             digest = hashlib.sha256()
-            for done in range(0, member.size, CHUNK):
-                digest.update(handle.read(min(CHUNK, member.size - done)))
+            try:
+                for content in member_content(handle, replace(member, deflated=None, crc=None) if packed else member):
+                    digest.update(content)
+            except UnusableMedia as error:
+                digest.update(str(error).encode())
             digests.append(digest.hexdigest())
     return digests
+
+
+def unpacks_to_too_much(path: Path, members: Sequence[Member]) -> bool:
+    """Whether members claim more than `RATIO` times the bytes that they have in their archive, and more than `SMALL`.
+
+    Members that lie over each other have no more bytes than all of the archive.
+    """
+    claimed = sum(member.size if member.deflated is None else member.deflated for member in members)
+    return claimed > max(SMALL, RATIO * min(sum(member.size for member in members), path.stat().st_size))
 
 
 @contextlib.contextmanager
@@ -248,8 +288,10 @@ def unpacked(path: Path, members: Sequence[Member]) -> Iterator[list[Path]]:
     """Give files with what members of an archive hold, or the frames of a record, while the block runs.
 
     Raises:
-        UnusableMedia: they are damaged, or a record holds no frames.
+        UnusableMedia: they are damaged, or unpack to too much, or a record holds no frames.
     """
+    if unpacks_to_too_much(path, members):
+        raise UnusableMedia("damaged", f"it unpacks to more than {RATIO} times its size")
     scratch = tempfile.TemporaryDirectory(prefix="footage-", ignore_cleanup_errors=True)
     with scratch as folder, open(path, "rb") as handle:
         places = []
@@ -260,7 +302,7 @@ def unpacked(path: Path, members: Sequence[Member]) -> Iterator[list[Path]]:
         for number, member in enumerate(members if not places else ()):
             places.append(Path(folder) / f"{number:08d}.{suffix_of(member.name)}")
             with open(places[-1], "wb") as to:
-                copy_member(handle, member, to)
+                to.writelines(member_content(handle, member))
         yield places
 
 
@@ -322,7 +364,7 @@ def record_frames(content: bytes) -> Iterator[tuple[str, bytes]]:
             yield "jpg" if is_jpeg else "png", frame
             continue
         sides = [features.get(side) for side in ("height", "width")]
-        height, width = (int(side[0]) if side else 0 for side in sides)
+        height, width = (side[0] if side and isinstance(side[0], int) else 0 for side in sides)
         height, width = (height, width) if height and width else (math.isqrt(len(frame) // 3),) * 2
         if not len(frame) or height * width * 3 != len(frame):
             raise UnusableMedia("not clips", f"a frame has {len(frame):,} bytes, which is no square in RGB")

@@ -331,6 +331,9 @@ class DatasetBuilder:
             for name, state in self.earlier.sources.items():
                 if state.split:
                     earlier[groups.get(name, state.record.content)] = state.split
+        prescribed = [(groups[name], source.split) for name, source in sources.items() if name in groups]
+        earlier |= {group: side for group, side in prescribed if side}
+        earlier |= {group: side for group, side in prescribed if side == "heldout"}  # a group on both is held out
         clips = {name: self.states[name].record.clips for name, _ in wanted}
         free = [n for n, s in sources.items() if not s.split and any(c.split is None for c in clips.get(n, ()))]
         contents = {name: groups.get(name, self.states[name].record.content) for name in free}

@@ -88,7 +88,7 @@ def kinetics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None
         for number, row in enumerate(lines, start=1):
             try:
                 times = [int(float(row[key])) for key in ("time_start", "time_end")]
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise ConfigError(
                     f'row {number} of "{files[name]}" has no times in seconds: {row!r:.100}', "fetch the table again"
                 ) from None
@@ -104,7 +104,7 @@ def kinetics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None
 def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     """UCF-101: a folder for each class, groups of clips of one video, and lists of both sides (Soomro et al. 2012).
 
-    Without lists, what is of one group stays on one side.
+    What no list names stays on the side of its group.
     """
     if not all(map(UCF_CLIP.fullmatch, sources)):
         return None
@@ -124,7 +124,7 @@ def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     def place(name: str) -> Place:
         match = UCF_CLIP.fullmatch(name)
         assert match
-        return Place(match[1], group="" if rows else f"{match[1]}/{match[2]}")
+        return Place(match[1], group=f"{match[1]}/{match[2]}")
 
     index = {name for name in files if name.endswith("/classInd.txt")}
     named = {words[1] for name in index for line in read_lines(files[name]) if len(words := line.split()) > 1}
@@ -179,23 +179,26 @@ def face_forensics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout 
     matches = {name: match for name in sources if (match := FACES_CLIP.fullmatch(name))}
     if not matches or len(matches) < len(sources):
         return None
-    pairs = {match["target"]: match["source"] for match in matches.values() if match["source"]}
+    shown: dict[str, set[str]] = {}  # those who are in videos together, for each of them
+    for match in matches.values():
+        pair = {match["target"], match["source"] or match["target"]}
+        together = pair.union(*(shown.get(person, ()) for person in pair))
+        if together != shown.get(match["target"]):
+            shown |= dict.fromkeys(together, together)
     sides: dict[str, Split] = {}
     lists = {name for name in files if re.search(r"/(train|val|test)\.json$", name)}
     for name in lists:
         try:
             with present([files[name]]):
                 people = [str(one) for pair in json.loads(files[name].read_bytes()) for one in pair]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise ConfigError(f'"{files[name]}" holds no pairs of people', "fetch the list again") from None
         sides |= dict.fromkeys(people, SIDES[Path(name).stem])
     by = f"split by {listed(lists)}" if lists else "pairs of people on one side"
 
     def place(name: str) -> Place:
         match = matches[name]
-        other = match["source"] or pairs.get(match["target"], match["target"])
-        group = "" if match["target"] in sides else min(match["target"], other)
-        return Place(match["method"] or match["real"], sides.get(match["target"]), group)
+        return Place(match["method"] or match["real"], sides.get(match["target"]), min(shown[match["target"]]))
 
     return Layout(f"FaceForensics++: labels by method, {by}", place, files=frozenset(lists))
 

@@ -113,7 +113,7 @@ class Source:
         return self.picture_paths or [self.path, *([beside] if beside else [])]
 
     def digests(self) -> list[str]:
-        """Return the SHA-256 of each of its files, or of its members as they lie in their archive."""
+        """Return the SHA-256 of each of its files, or of its members, unpacked."""
         if self.members:
             return member_digests(self.path, self.members)
         return [files.file_digest(path) for path in self.files]
