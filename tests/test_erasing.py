@@ -82,6 +82,20 @@ def test_nothing_of_a_source_is_left_in_a_data_set(tmp_path: Path, coding: str) 
         erase("videos", places=(data,), yes=True, quiet=True)
 
 
+def test_a_source_whose_name_begins_alike_keeps_what_is_said_of_it(tmp_path: Path) -> None:
+    folder, config = tmp_path / "videos", IngestConfig(size="32x32", heldout=0.0, workers=0)
+    folder.mkdir()
+    for seed, name in enumerate(["a.mp4", "a.mp4.mp4", "b.mp4"]):
+        write(folder / name, moving(25, (32, 32), seed))
+    for name in ("a.mp4", "a.mp4.mp4"):
+        (folder / f"z{name}").write_bytes((folder / name).read_bytes())
+    before = ingest([folder], tmp_path / "data", config).dataset.rejections
+    assert [one.detail.split(",")[0].split("/")[-1] for one in before] == ["a.mp4", "a.mp4.mp4"]
+    erase("videos/a.mp4", places=(tmp_path / "data",), yes=True, quiet=True)
+    after = Dataset(tmp_path / "data").rejections
+    assert [one.detail for one in after] == ["shows the same as a source that was erased", before[1].detail]
+
+
 def test_a_path_of_a_file_names_its_source(tmp_path: Path) -> None:
     data = data_set(tmp_path)
     assert erase(str(tmp_path / "videos" / f"{SECRET}.mp4"), places=(data,), yes=True, quiet=True).clips == 1

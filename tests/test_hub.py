@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import socket
 import sys
 import threading
@@ -17,8 +18,10 @@ import pytest
 
 from footage.commands.hub import pull, push
 from footage.errors import ConfigError, ModelError, RemoteError
+from footage.files import locked
 from footage.generation.publication import PublishedFigure, model_card, pull_model, read_origin
 from footage.models.card import read_info
+from footage.trust import locks
 from tests.models import save_tiny_model
 
 hub = pytest.importorskip("huggingface_hub")
@@ -171,6 +174,56 @@ def test_a_folder_stays_at_its_commit(server: FakeHub, tmp_path: Path) -> None:
         pull("me/tiny", to=tmp_path, quiet=True)
     with pytest.raises(RemoteError, match="has no such revision"):
         pull("me/tiny", to=tmp_path / "new", revision="nothing", quiet=True)
+
+
+@pytest.mark.parametrize("name", ["hub.json", "weights", "README.md", "model.json"])
+def test_stopped_while_it_is_put_there_it_goes_on(
+    server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here, replace = tmp_path / "here", os.replace
+
+    def stop(source: Path, to: Path) -> None:
+        if Path(to).parent == here and Path(to).name.startswith(name):
+            raise KeyboardInterrupt
+        replace(source, to)
+
+    for seed in (0, 1):
+        save_tiny_model(tmp_path / str(seed), seed=seed)
+        there = push(str(tmp_path / str(seed)), "me/tiny", **SAID)
+        with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+            stopped.setattr(os, "replace", stop)
+            pull_model("me/tiny", here, "main")
+        found = pull_model("me/tiny", here)
+        assert found == read_origin(here) and found.weights_sha256 == read_info(here).weights_sha256
+        assert found.revision == there.revision or name == "hub.json"  # nothing had changed then
+
+
+def test_nothing_plain_is_put_into_a_locked_folder(
+    server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, "correct horse battery")
+    save_tiny_model(tmp_path / "m")
+    there = push(str(tmp_path / "m"), "me/tiny", **SAID)
+    pull_model("me/tiny", tmp_path / "here")
+    locks.lock_folder(tmp_path / "here", "passphrase")
+    before = {path: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    server.commit("me/tiny", {"other": b"x"})
+    for revision in (None, "main", there.revision):
+        with pytest.raises(ModelError, match="is locked, and what is fetched is not"):
+            pull_model("me/tiny", tmp_path / "here", revision)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+
+
+def test_a_network_that_goes_away_is_named(server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise hub.errors.LocalEntryNotFoundError("neither there nor here")
+
+    save_tiny_model(tmp_path / "m")
+    push(str(tmp_path / "m"), "me/tiny", **SAID)
+    monkeypatch.setattr(hub, "hf_hub_download", cut_off)
+    with pytest.raises(RemoteError, match="the Hub cannot be reached"):
+        pull_model("me/tiny", tmp_path / "here")
 
 
 def test_what_was_changed_there_is_refused(server: FakeHub, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from footage.library.additions import ClipDetails
 from footage.library.import_export import ExportOptions
 from footage.library.library import Library
 from footage.library.query import ClipQuery
+from footage.library.similarity import Vectors
 from footage.machines.local import environment
 from footage.media.thumbnails import read_thumbnails
 from footage.studio.app import Address, Server
@@ -225,6 +226,19 @@ def test_what_is_damaged_is_seen_and_vectors_are_made_again(tmp_path: Path) -> N
         assert report.changed == (1,) and report.pictures == (2,) and report.vectors == (2, 3)
         assert len(report.orphans) == 1 and report.adopted == ()
         assert library.verify().vectors == () and library.similar(2)
+
+
+def test_vectors_far_apart_are_all_kept(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "library", "passphrase")
+    vectors, rng = Vectors(tmp_path / "library", "look", 256), np.random.default_rng(0)
+    wanted = {number: rng.standard_normal(256).astype(np.float32) for number in (*range(10), 200, 1000)}
+    for numbers in (range(10), (200,), (1000,)):
+        vectors.put({number: wanted[number] for number in numbers})
+    for opened in (vectors, Vectors(tmp_path / "library", "look", 256)):
+        for number, vector in wanted.items():
+            found = opened.get(number)
+            assert found is not None and found @ vector > 0.999 * np.linalg.norm(vector)
+        assert opened.get(100) is None
 
 
 def test_moving_pictures_are_read_without_a_copy_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,50 @@ def test_random_access_is_as_of_a_plain_file(tmp_path: Path) -> None:
         assert array[first:last].tobytes() == plain[first:last]
 
 
+@pytest.mark.parametrize("grow", ["truncate", "seek", "both"])
+def test_a_short_last_page_is_whole_once_the_file_grows_past_it(tmp_path: Path, grow: str) -> None:
+    locks.lock_new(tmp_path / "a", "passphrase")
+    path, size = tmp_path / "a" / "x.bin", locked.PAGE + 4464
+    files.write_bytes(path, b"x" * 100)
+    with files.updating(path) as handle:
+        if grow != "seek":
+            handle.truncate(size)
+        if grow != "truncate":
+            handle.seek(size - 1)
+            handle.write(b"y")
+    last = b"\0" if grow == "truncate" else b"y"
+    assert files.read_bytes(path) == b"x" * 100 + bytes(size - 101) + last
+
+
+def test_a_file_far_below_is_locked_with_the_others_and_opens(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    deep = tmp_path / "model" / "a/b/c/d/e/f/g/notes.txt"
+    deep.parent.mkdir(parents=True)
+    deep.write_text(CAPTION)
+    lock(tmp_path / "model", yes=True, quiet=True)
+    assert locked.is_locked(deep) and files.read_bytes(deep) == CAPTION.encode()
+
+
+def test_nothing_half_written_stays_plain_and_links_are_refused(tmp_path: Path) -> None:
+    model, outside = tmp_path / "model", tmp_path / "outside"
+    save_tiny_model(model)
+    outside.write_text(CAPTION)
+    (model / "below" / "more").mkdir(parents=True)
+    (model / "below" / "more" / f".clip-00{files.PARTIAL}.mp4").write_text(CAPTION)
+    (model / "below" / f"notes{files.PARTIAL}.txt").write_text(CAPTION)
+    (model / "below" / "led").symlink_to(outside)
+    (model / "folder").symlink_to(tmp_path)
+    before = sorted(path.name for path in model.rglob("*"))
+    with pytest.raises(LockError, match=r"holds links \(below/led, folder\)"):
+        lock(model, yes=True, quiet=True)
+    assert sorted(path.name for path in model.rglob("*")) == before
+    (model / "below" / "led").unlink()
+    (model / "folder").unlink()
+    lock(model, yes=True, quiet=True)
+    assert told(model, [CAPTION.encode()]) == [] and outside.read_text() == CAPTION
+    assert files.read_bytes(model / "below" / f"notes{files.PARTIAL}.txt") == CAPTION.encode()
+
+
 @pytest.mark.parametrize("coding", ["raw", "jpeg"])
 def test_a_data_set_is_never_plain_and_reads_the_same(tmp_path: Path, coding: str) -> None:
     data, secrets = locked_data(tmp_path, coding)
@@ -269,6 +313,69 @@ def test_the_keyring_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     kept.clear()
     with pytest.raises(LockError, match="knows no key"):
         read_info(tmp_path / "model")
+
+
+def test_a_change_of_key_that_is_stopped_leaves_the_old_key_in_the_keyring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keyring
+
+    kept: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(keyring, "get_password", lambda *name: kept.get(name))
+    monkeypatch.setattr(keyring, "set_password", lambda a, b, value: kept.update({(a, b): value}))
+    save_tiny_model(tmp_path / "model")
+    lock(tmp_path / "model", keyring=True, yes=True, quiet=True)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(locks, "_write_header", stop)
+        lock(tmp_path / "model", change_key=True, keyring=True, quiet=True)
+    assert read_info(tmp_path / "model").name == "tiny"
+    old = (tmp_path / "model" / "lock.json").read_bytes()
+    lock(tmp_path / "model", change_key=True, keyring=True, quiet=True)
+    assert read_info(tmp_path / "model").name == "tiny" and (tmp_path / "model" / "lock.json").read_bytes() != old
+    locks.lock_like(tmp_path / "made", [tmp_path / "model"])
+    kept = {name: value for name, value in kept.items() if name[1] not in old.decode()}
+    files.write_bytes(tmp_path / "made" / "x", b"x")
+    assert files.read_bytes(tmp_path / "made" / "x") == b"x" and read_info(tmp_path / "model").name == "tiny"
+    header = json.loads((tmp_path / "model" / "lock.json").read_text())
+    header["key"]["kdf"]["entry"] = "zz"
+    (tmp_path / "model" / "lock.json").write_text(json.dumps(header))
+    with pytest.raises(LockError, match="cannot be read"):
+        read_info(tmp_path / "model")
+
+
+def test_a_single_file_goes_only_once_what_was_written_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, path = b"\xff\xfe" * 20, tmp_path / "notes.txt"
+    path.write_text(CAPTION)
+    said: list[str] = []
+
+    class Stub:
+        held = CAPTION.encode()
+
+        @staticmethod
+        def encrypt(content: bytes, phrase: str) -> bytes:
+            said.append(phrase)
+            return content[::-1]
+
+        @classmethod
+        def decrypt(cls, content: bytes, phrase: str) -> bytes:
+            said.append(phrase)
+            return cls.held
+
+    monkeypatch.setattr(locks, "_pyrage", lambda: Stub)
+    (tmp_path / "link.txt").symlink_to(path)
+    with pytest.raises(LockError, match="is a link"):
+        locks.lock_file(tmp_path / "link.txt", key)
+    with monkeypatch.context() as spoiled, pytest.raises(LockError, match="is not what was written"):
+        spoiled.setattr(Stub, "held", b"another")
+        locks.lock_file(path, key)
+    assert path.read_text() == CAPTION
+    made = locks.lock_file(path, key)
+    assert not path.exists() and locks.unlock_file(made, key).read_text() == CAPTION
+    assert set(said) == {key.hex()}
 
 
 @pytest.mark.nightly

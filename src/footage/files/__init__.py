@@ -274,7 +274,8 @@ def refuse_newer(version: object, newest: int, where: object, error: type[Footag
     )
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a killed process left half written directly inside `folder`."""
-    for path in folder.glob(f".*{PARTIAL}*"):
-        path.unlink(missing_ok=True)
+def remove_partial(folder: Path, deep: bool = False) -> None:
+    """Remove what a killed process left half written directly inside `folder`, or with `deep` anywhere below."""
+    for path in folder.glob(f"{'**/' if deep else ''}.*{PARTIAL}*"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)

@@ -54,8 +54,6 @@ SCRYPT = {"n": 2**17, "r": 8, "p": 1}
 MOST_SCRYPT = 2**30
 """Bytes that a header may ask for, at most."""
 LARGEST_HEADER = 2**16
-DEEPEST = 5
-"""A header is looked for in so many folders above a file."""
 OPEN_NAMES = frozenset({HEADER, ".lock", "lock", "stop", "metrics.jsonl"})
 """Files of a locked folder that are not locked: marks without content, and a training's figures."""
 OPEN_FOLDERS = frozenset({"tensorboard"})
@@ -69,7 +67,7 @@ EXTRA = "pip install 'footage[lock]'"
 def folder_of(path: Path | str) -> Path | None:
     """Return the locked folder that a path is or lies in; None where there is none."""
     absolute = Path(os.path.abspath(path))
-    for folder in (absolute, *absolute.parents[:DEEPEST]):
+    for folder in (absolute, *absolute.parents):
         if (folder / HEADER).is_file():
             with contextlib.suppress(OSError), open(folder / HEADER, "rb") as handle:
                 if FORMAT.encode() in handle.read(LARGEST_HEADER):
@@ -95,6 +93,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         sizes = (value["id"], NUMBER), (key["nonce"], NONCE), (key["wrapped"], 32 + TAG), (kdf["salt"], NUMBER)
         if any(len(bytes.fromhex(text)) != size for text, size in sizes) or key["from"] not in SOURCES:
             raise ValueError("its key is none")
+        if len(bytes.fromhex(keyring_entry(value))) != NUMBER:
+            raise ValueError("its entry in the keyring is none")
         if value["state"] not in ("locked", "locking", "unlocking"):
             raise ValueError(f"its state is {value['state']!r:.40}")
         if key["from"] == "passphrase":
@@ -108,12 +108,17 @@ def read_header(folder: Path) -> dict[str, Any]:
     return dict(value)
 
 
+def keyring_entry(header: dict[str, Any]) -> str:
+    """Return by what number the keyring knows the key of a header: its own, or the lock's."""
+    return str(header["key"]["kdf"].get("entry", header["id"]))
+
+
 def secret(source: str, number: str = "", key_file: Path | None = None) -> bytes:
     """Return what a folder's key is wrapped with: a passphrase, or the content of a key file or of the keyring.
 
     Args:
         source: one of `SOURCES`.
-        number: of the lock, which the keyring knows it by.
+        number: that the keyring knows it by, see `keyring_entry`.
         key_file: instead of the one that the environment names.
 
     Raises:
@@ -206,7 +211,9 @@ def _bound(header: dict[str, Any]) -> bytes:
     return json.dumps([FORMAT, header["version"], header["id"], key], sort_keys=True).encode()
 
 
-def new_header(source: str, hidden: bytes, key: bytes | None = None, number: str = "") -> dict[str, Any]:
+def new_header(
+    source: str, hidden: bytes, key: bytes | None = None, number: str = "", entry: str = ""
+) -> dict[str, Any]:
     """Return a header: of a new lock, or of one whose `key` and `number` stay.
 
     Args:
@@ -214,10 +221,13 @@ def new_header(source: str, hidden: bytes, key: bytes | None = None, number: str
         hidden: what the folder's key is wrapped with.
         key: the folder's key; None for a new one.
         number: of the lock.
+        entry: number that the keyring knows the key by, if that is not the lock's.
     """
     kdf: dict[str, Any] = {"name": "hkdf-sha256", "salt": secrets.token_hex(NUMBER)}
     if source == "passphrase":
         kdf |= {"name": "scrypt", **SCRYPT}
+    if entry:
+        kdf["entry"] = entry
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "id": number or secrets.token_hex(NUMBER)}
     header |= {"state": "locked", "key": {"from": source, "kdf": kdf}}
     nonce, wrapping = secrets.token_bytes(NONCE), _wrapping(source, json.dumps(kdf, sort_keys=True), hidden)
@@ -236,7 +246,7 @@ def folder_key(folder: Path, header: dict[str, Any]) -> bytes:
     key, source = header["key"], header["key"]["from"]
     check_installed()  # before it asks for a passphrase
     try:
-        hidden = secret(source, header["id"])
+        hidden = secret(source, keyring_entry(header))
     except KeyNeeded as error:
         raise KeyNeeded(f'"{folder}" is locked, and {error.problem}', error.remedy) from None
     from cryptography.exceptions import InvalidTag
@@ -492,6 +502,9 @@ class LockedFile(io.RawIOBase):
                 self._page, self._dirty = -1, False
             self._put()
             self._handle.truncate(HEAD + min(pages * PLACE, self._stored() // PAGE * PLACE))
+        elif size > self.size and self.size % PAGE:  # the last page is short on disk, and no longer the last
+            self._turn_to(self.size // PAGE)
+            self._dirty = True
         for page in range(-(-self.size // PAGE), -(-size // PAGE)):
             self._turn_to(page)
             self._dirty = True
@@ -570,7 +583,8 @@ def size(path: Path) -> int:
 def locked_files(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder that a lock is for, in order."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and not stays_open(path, folder) and ".partial" not in path.name:
+        partial = path.name.startswith(".") and ".partial" in path.name  # which `files.remove_partial` removes
+        if path.is_file() and not path.is_symlink() and not stays_open(path, folder) and not partial:
             yield path
 
 

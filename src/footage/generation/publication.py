@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class HubModel:
     revision: str
     """The commit, 40 digits."""
     weights_sha256: str
+    """Of the weights that lie beside `hub.json`; empty while they are put there."""
     private: bool
     """Whether others do not see it."""
     format: int = FORMAT
@@ -121,18 +122,23 @@ def pull_model(repository: str, folder: Path, revision: str | None = None) -> Hu
 
     Raises:
         ConfigError: the name is none, or the folder holds something else.
-        ModelError: what is there is no model, or damaged.
+        ModelError: what is there is no model, or damaged; or the folder is locked.
         RemoteError: the Hub cannot be reached, or has no such model.
     """
     _check_name(repository)
+    if locked.folder_of(folder) is not None:
+        raise ModelError(f'"{folder}" is locked, and what is fetched is not', "give a folder outside of it")
     before = read_origin(folder)
-    if before is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    taken = folder.is_dir() and any(files.PARTIAL not in path.name for path in folder.iterdir())
+    if before is None and (taken or folder.is_file()):
         raise ConfigError(f'"{folder}" holds something else', "give a new or empty folder")
     if before is not None and before.repository != repository:
         raise ConfigError(f'"{folder}" holds {before.repository}', "give a new or empty folder")
     if before is not None and revision in (None, before.revision):
-        load_model(folder)
-        return before
+        if before.weights_sha256 and read_info(folder).weights_sha256 == before.weights_sha256:
+            load_model(folder)
+            return before
+        revision = before.revision  # a fetch of it was stopped while it was put there
     with _told(repository) as api:
         about = api.model_info(repository, revision=revision or "main")
         commit = str(about.sha)
@@ -153,6 +159,7 @@ def pull_model(repository: str, folder: Path, revision: str | None = None) -> Hu
             load_model(scratch)
             found = HubModel(repository, commit, info.weights_sha256, bool(about.private))
             folder.mkdir(exist_ok=True)
+            files.write_json(folder / "hub.json", asdict(replace(found, weights_sha256="")))
             old = {path.name for path in folder.glob("weights*.safetensors")} - {info.weights}
             for name in (info.weights, "README.md", "model.json"):  # at every moment model.json names what is there
                 os.replace(Path(scratch) / name, folder / name)
@@ -224,6 +231,7 @@ def _told(repository: str) -> Iterator[Any]:
     disable_progress_bars()
     endpoint = os.environ.get("HF_ENDPOINT") or None
     known: Mapping[type[Exception], tuple[str, str]] = {
+        errors.LocalEntryNotFoundError: ("the Hub cannot be reached", "check the network, or HF_ENDPOINT"),
         errors.RevisionNotFoundError: (f"{repository} has no such revision", "give a commit, a branch or a tag"),
         errors.GatedRepoError: (f"{repository} asks for its terms to be accepted", "accept them on its page"),
         errors.RepositoryNotFoundError: (

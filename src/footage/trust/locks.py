@@ -24,6 +24,8 @@ KINDS = {"dataset.json": "data set", "model.json": "model", "config.json": "run"
 """Folders that can be locked, by a file in them."""
 TAKEN = ("ingest/lock", ".lock")
 """Files of a folder that who writes to it holds."""
+NAMED = 5
+"""Links that an error names, at most."""
 COPIED = 2**20
 LARGEST_FILE = 2**30
 """Bytes of a single file, which is held in memory."""
@@ -85,12 +87,12 @@ def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:
             )
         header = locked.read_header(model)
         locked.folder_key(model, header)  # refuses another passphrase
-        _write_header(folder, _header(header["key"]["from"], header["id"]))
+        _write_header(folder, _header(header["key"]["from"], locked.keyring_entry(header)))
     return model
 
 
 def _header(source: str, known: str = "") -> dict[str, Any]:
-    """Return the header of a new lock; its key in the keyring is new, or that of the lock `known`."""
+    """Return the header of a new lock; its key in the keyring is new, or that of the entry `known`."""
     if source != "keyring":
         return locked.new_header(source, locked.secret(source))
     number = secrets.token_hex(locked.NUMBER)
@@ -112,12 +114,16 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
         report: called after each file.
 
     Raises:
-        LockError: it is no such folder, somebody writes to it, or it was being unlocked.
+        LockError: it is no such folder, holds links, somebody writes to it, or it was being unlocked.
     """
     with _alone(folder):
         above = locked.folder_of(folder.parent)
         if above is not None:
             raise LockError(f'"{folder}" lies in "{above}", which is locked', "it is locked already")
+        if links := [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_symlink()]:
+            named = ", ".join(links[:NAMED]) + (f" and {len(links) - NAMED:,} more" if len(links) > NAMED else "")
+            remedy = "put there what they lead to, or remove them: that would stay readable"
+            raise LockError(f'"{folder}" holds links ({named})', remedy)
         begun = (folder / locked.HEADER).exists()
         if begun:
             header = locked.read_header(folder)
@@ -256,6 +262,7 @@ def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Re
                 to.write(block)
         return taken.digest()
 
+    files.remove_partial(folder, deep=True)
     every, count = list(locked.locked_files(folder)), 0
     for done, path in enumerate(every, 1):
         if locked.is_locked(path) != hide:
@@ -282,7 +289,8 @@ def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Re
 def change_key(folder: Path, source: str, hidden: bytes | None) -> None:
     """Wrap the key of a locked folder anew; its files stay as they are. The old passphrase or file opens it no more.
 
-    A copy of the old header with the old key still opens the folder, as long as the files are the same.
+    A copy of the old header with the old key still opens the folder, as long as the files are the same. A new key in
+    the keyring has an entry of its own, and the old entry stays: whenever this stops, the header's key is there.
 
     Args:
         folder: the locked folder.
@@ -297,10 +305,11 @@ def change_key(folder: Path, source: str, hidden: bytes | None) -> None:
         if header["state"] != "locked":
             raise LockError(f'"{folder}" is {header["state"]}', "end that first")
         key = locked.folder_key(folder, header)
+        entry = ""
         if hidden is None:
-            hidden = secrets.token_hex(32).encode()
-            locked.ask_keyring("set_password", "footage", header["id"], hidden.decode())
-        _write_header(folder, locked.new_header(source, hidden, key, header["id"]))
+            hidden, entry = secrets.token_hex(32).encode(), secrets.token_hex(locked.NUMBER)
+            locked.ask_keyring("set_password", "footage", entry, hidden.decode())
+        _write_header(folder, locked.new_header(source, hidden, key, header["id"], entry))
 
 
 @contextlib.contextmanager
@@ -321,14 +330,20 @@ def lock_file(path: Path, passphrase: bytes) -> Path:
     """Lock a single file as the age program does, with a passphrase; return the new file, FILE.age. The old one goes.
 
     Raises:
-        LockError: pyrage is not installed.
+        LockError: pyrage is not installed, the file is a link or too large, or what was written does not open.
     """
+    if path.is_symlink():
+        raise LockError(f'"{path}" is a link, and what it leads to would stay readable', f"give {path.resolve()}")
     to = path.with_name(f"{path.name}.age")
     if to.exists():
         raise LockError(f'"{to}" is there already', "move it away")
     if (length := path.stat().st_size) > LARGEST_FILE:
         raise LockError(f'"{path}" has {length:,} bytes, at most {LARGEST_FILE:,} are locked at once', "use age for it")
-    files.write_bytes(to, _pyrage().encrypt(path.read_bytes(), passphrase.decode()))
+    plain, spoken = path.read_bytes(), _spoken(passphrase)
+    files.write_bytes(to, _pyrage().encrypt(plain, spoken))
+    if _pyrage().decrypt(to.read_bytes(), spoken) != plain:
+        to.unlink()
+        raise LockError(f'"{to}" is not what was written to it', "see to the disk: the file is as it was")
     path.unlink()
     return to
 
@@ -345,7 +360,7 @@ def unlock_file(path: Path, passphrase: bytes) -> Path:
         raise LockError(problem, "move it away" if to.exists() else "give a file that footage lock or age made")
     opener, content = _pyrage(), path.read_bytes()
     try:
-        plain = opener.decrypt(content, passphrase.decode())
+        plain = opener.decrypt(content, _spoken(passphrase))
     except Exception as error:  # pyrage has errors of its own, for all that can be wrong
         problem = f'"{path}" cannot be opened ({error})'
         raise LockError(
@@ -354,6 +369,14 @@ def unlock_file(path: Path, passphrase: bytes) -> Path:
     files.write_bytes(to, plain)
     path.unlink()
     return to
+
+
+def _spoken(passphrase: bytes) -> str:
+    """Return a passphrase as age takes it: a key file's bytes that are no UTF-8 in hexadecimal digits."""
+    try:
+        return passphrase.decode()
+    except UnicodeDecodeError:
+        return passphrase.hex()
 
 
 def _pyrage() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -156,7 +157,8 @@ def erase_sources(folder: Path, sources: Iterable[str]) -> int:
             assert place is not None
             rows.append(replace(row, shard=place[0], offset=place[1]))
         spoken = [one for one in rejections if one.source not in names]
-        spoken = [replace(one, detail=ERASED) if any(n in one.detail for n in names) else one for one in spoken]
+        whole = re.compile("|".join(rf"(?<![\w./-]){re.escape(name)}(?!\.?[\w/-])" for name in sorted(names)))
+        spoken = [replace(one, detail=ERASED) if names and whole.search(one.detail) else one for one in spoken]
         before, settings = dataset.info, dict(dataset.info.settings)
         settings.pop("examples", None)
         info = replace(
