@@ -6,6 +6,7 @@ import itertools
 import pkgutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,21 @@ def test_models_that_have_seen_it_are_named(tmp_path: Path, capsys: pytest.Captu
     assert len(done.models) == 2
     assert "same has seen it" in done.models[1] and "older may have seen it" in done.models[0]
     assert "train it again without" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_library_forgets_what_a_data_set_has_from_a_zip(tmp_path: Path) -> None:
+    clips = [save_clip(tmp_path / f"{name}.mp4", 4, seed=seed) for seed, name in enumerate(("a", "b"))]
+    with zipfile.ZipFile(tmp_path / "v.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in clips:
+            archive.write(path, path.name)
+    config = IngestConfig(size="32x32", min_frames=2, keep_duplicates=True, heldout=0.0, workers=0)
+    ingest([tmp_path / "v.zip"], tmp_path / "data", config)
+    with Library(tmp_path / "library") as library:
+        for path in clips:
+            library.add(path, ClipDetails(title=path.stem))
+    assert erase("v.zip/a.mp4", places=(tmp_path / "data", tmp_path / "library"), yes=True, quiet=True).clips == 2
+    with Library(tmp_path / "library", create=False) as library:
+        assert [entry.title for entry in library.query(ClipQuery()).entries] == ["b"]
 
 
 def test_other_files_of_the_same_name_stay(tmp_path: Path) -> None:

@@ -157,6 +157,9 @@ def test_table_as_an_object(tmp_path):
     touch(tmp_path, "src/x.mp4")
     (tmp_path / "t.json").write_text('{"x.mp4": 3}')
     assert scan([tmp_path / "src"], tmp_path / "t.json").sources[0].label == "3"
+    (tmp_path / "t.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="is not JSON"):
+        scan([tmp_path / "src"], tmp_path / "t.json")
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def read_table(path: Path) -> Sequence[Any]:
         raise ConfigError(f'the label table "{path}" is neither UTF-8 nor UTF-16 ({error})', remedy) from None
     except OSError as error:
         raise ConfigError(f'the label table "{path}" cannot be read ({error})', REMEDY) from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise ConfigError(f'the label table "{path}" is not {kind} ({error})', REMEDY) from None
     if not isinstance(table, list) or not table:
         raise ConfigError(f'the label table "{path}" has no rows', REMEDY)
