@@ -260,13 +260,13 @@ def test_many_clips_are_changed_in_parts_and_undone_in_one(library: Library, mon
     monkeypatch.setattr("footage.library.library.PART", 7)
     before = library.entries(range(1, CLIPS + 1))
     between: list[int] = []
-    with Library(library.folder) as other:
+    with Library(library.folder) as other, monkeypatch.context() as gaps:
 
         def judge(seconds: float) -> None:
             other.update(3, title=f"other {len(between)}")
             between.append(other.count(ClipQuery(min_stars=5, tags=("all",))))
 
-        monkeypatch.setattr("footage.library.library.time", SimpleNamespace(sleep=judge, time=time.time))
+        gaps.setattr("footage.library.library.time", SimpleNamespace(sleep=judge, time=time.time))
         assert library.bulk(ClipQuery(), {"stars": 5}, tag=["all"]) == CLIPS
     assert between and all(0 < count < CLIPS for count in between), "others write between the parts"
     assert library.count(ClipQuery(min_stars=5, tags=("all",))) == CLIPS
