@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 
 from footage.commands.main import main
 from footage.library.library import Library
+from footage.library.timelines import Timeline, TimelinePart, timeline_json
 from footage.media.encode import read_metadata
 from footage.media.probe import count_frames
 from footage.media.sound import RATE, write_sound
@@ -158,6 +160,51 @@ def test_an_edit_list_opens_on_the_clips_beside_it(
     assert all(count_frames(tmp_path / "cut" / place).frames == 40 for place, _ in places)
 
 
+def test_an_edit_list_of_a_library_that_is_named_from_here(
+    tmp_path: Path, sources: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Studio(Library(Path("library")), Catalog(tmp_path / "models"), Keys())
+    made.worker.close()
+    made.library.add(sources[1])
+    with client_of(made) as client:
+        put(client, {"clip": 1}, name="海")
+        listed = client.post("/api/timelines/海/list", json={"format": "otio"})
+        assert listed.status_code == 200, listed.json()
+        told = client.get("/api/timelines/海/file").headers["content-disposition"]
+        assert told == "attachment; filename*=utf-8''%E6%B5%B7.json"
+        refused = client.put("/api/timelines/a%2Fb", json={"timeline": timeline_json(Timeline())})
+        assert refused.status_code == 400 and "more than dots" in refused.json()["remedy"]
+    made.close()
+
+
+def test_a_process_opens_a_library_once_and_says_what_the_disk_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        json.dumps({"timeline": "{}", "library": str(tmp_path), "to": str(tmp_path / "film.mp4")}) for _ in range(3)
+    ]
+    opened, output = list[str](), io.StringIO()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def library(folder: str, create: bool) -> str:
+        opened.append(folder)
+        return folder
+
+    monkeypatch.setattr(draft_process, "Library", library)
+    monkeypatch.setattr(draft_process, "write", full)
+    monkeypatch.setattr(draft_process.threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(draft_process.os, "fdopen", lambda *_, **__: output)
+    monkeypatch.setattr(draft_process.os, "dup", lambda _: 1)
+    monkeypatch.setattr(draft_process.os, "dup2", lambda *_: 1)
+    monkeypatch.setattr(draft_process.sys, "stdin", lines)
+    draft_process.main()
+    said = [json.loads(line)["problem"] for line in output.getvalue().splitlines()]
+    assert opened == [str(tmp_path)] and len(said) == 3 and "the disk is full" in said[0]
+
+
 def test_its_file_makes_the_same_film_by_the_command_line(client: TestClient, studio: Studio, tmp_path: Path) -> None:
     put(client, {"clip": 1}, {"clip": 3, "transition": FADE}, music={"tune": "lullaby"})
     answer = client.get("/api/timelines/Holiday/file")
@@ -231,8 +278,6 @@ def test_from_the_library_to_an_exported_film_in_a_browser(page: Page, server: S
     timelines = server.studio.library.timelines
 
     def parts() -> list[dict[str, Any]]:
-        from footage.library.timelines import timeline_json
-
         rows: list[dict[str, Any]] = timeline_json(timelines.get("Holiday"))["parts"]
         return rows
 
@@ -287,8 +332,6 @@ def test_from_the_library_to_an_exported_film_in_a_browser(page: Page, server: S
 
 
 def test_the_page_fits_a_phone_and_is_read_by_keyboard(browser: Browser, server: Server) -> None:
-    from footage.library.timelines import Timeline, TimelinePart
-
     server.studio.library.timelines.save("Phone", Timeline((TimelinePart(clip=1), TimelinePart(title="End"))))
     context = browser.new_context(viewport={"width": 400, "height": 800}, base_url=server.address, locale="zh-CN")
     page = context.new_page()
@@ -299,4 +342,39 @@ def test_the_page_fits_a_phone_and_is_read_by_keyboard(browser: Browser, server:
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert page.locator("#part [name=title]").input_value() == "End"
     assert "共 2 段" in str(page.locator("[data-part='1']").get_attribute("aria-label"))
+    context.close()
+
+
+def test_what_was_queued_behind_a_refused_change_is_dropped_and_a_lost_connection_is_outlived(
+    browser: Browser, server: Server
+) -> None:
+    timelines = server.studio.library.timelines
+    timelines.save("Both", Timeline((TimelinePart(title="a"),)))
+    context = browser.new_context(base_url=server.address)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto("/timeline?name=Both")
+    page.wait_for_selector("#track [data-part='0']")
+
+    def titles_become(*expected: str) -> None:
+        for _ in range(200):
+            titles = [part.title for part in timelines.get("Both").parts]
+            if titles == list(expected):
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(titles)
+
+    theirs = Timeline((TimelinePart(title="theirs"),))
+    timelines.save("Both", theirs)
+    page.evaluate("for (const _ of [1, 2, 3]) document.querySelector('[data-title]').click()")
+    page.wait_for_function("document.querySelectorAll('#track [data-part]').length === 1")
+    page.wait_for_timeout(300)
+    assert timelines.get("Both") == theirs
+    context.set_offline(True)
+    page.locator("[data-title]").click()
+    page.wait_for_timeout(300)
+    assert page.locator("#track [data-part]").count() == 2
+    context.set_offline(False)
+    page.locator("[data-title]").click()
+    titles_become("theirs", "Title", "Title")
     context.close()

@@ -15,7 +15,9 @@ from footage.errors import ConfigError, FootageError
 from footage.generation.cutting.films import FilmMaker
 from footage.generation.cutting.templates import (
     FilledTemplate,
+    FilmTemplate,
     GivenClip,
+    TemplatePart,
     divided,
     find_template,
     taken_at,
@@ -23,7 +25,7 @@ from footage.generation.cutting.templates import (
     words_for,
 )
 from footage.library.library import Library
-from footage.library.timelines import read_timeline
+from footage.library.timelines import Timeline, read_timeline
 from footage.media.encode import read_metadata
 from footage.media.probe import count_frames
 from tests import clips
@@ -148,6 +150,38 @@ def test_clips_go_where_they_belong(tmp_path: Path, model: Path, sources: list[P
     found = find_template(template(tmp_path / "c", None, [{"slot": "all", "most": None}], order="date"))[1]
     filled = FilledTemplate(tmp_path / "c", tmp_path / "film.mp4").fill(given(sources), {"name": "Anna"})
     assert [Path(part.file or "").stem for part in filled.parts] == ["3", "2", "1", "0"]
+
+
+def test_a_clip_that_is_given_twice_stands_twice() -> None:
+    told = FilmTemplate((TemplatePart(slot="sea", label="beach", most=1), TemplatePart(slot="rest", most=None)))
+    twice = [GivenClip(Path("a.mp4"), label="beach")] * 2
+    assert divided(told, twice, "mine") == {"sea": twice[:1], "rest": twice[:1]}
+
+
+def test_nothing_of_mine_is_written_over(
+    tmp_path: Path, sources: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = template(tmp_path / "mine", None, [{"slot": "a", "seconds": 0.4, "shortest": 0.2}], needed=[])
+    clip, film = tmp_path / "s.mp4", tmp_path / "film.json"
+    clip.write_bytes(sources[0].read_bytes())
+    film.write_text("mine")
+    library = tmp_path / "library"
+    with Library(library) as opened:
+        opened.timelines.save("kept", Timeline())
+    for told, says in (
+        (["--to", str(clip)], "the clip itself"),
+        (["--to", str(film)], "is there already"),
+        (["--to", str(tmp_path / "kept.json"), "--library", str(library)], "changed meanwhile"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["template", str(mine), f"a={clip}", *told])
+        assert says in " ".join(capsys.readouterr().err.split())
+    assert clip.read_bytes() == sources[0].read_bytes() and film.read_text() == "mine"
+    with Library(library) as opened:
+        assert opened.timelines.get("kept") == Timeline()
+    for _ in range(2):  # the same command goes on
+        main(["template", str(mine), f"a={clip}", "--to", str(tmp_path / "new.json"), "--library", str(library)])
+    assert read_timeline(tmp_path / "new.json").parts[0].file == str(clip.resolve())
 
 
 def test_when_a_clip_was_taken(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +17,7 @@ from PIL import Image
 
 from footage.commands.main import main
 from footage.errors import ConfigError, FootageError, LibraryError, MediaError
+from footage.files import json_digest
 from footage.generation.cutting import joins
 from footage.generation.cutting.films import FilmMaker, keep
 from footage.library.library import Library
@@ -168,6 +171,13 @@ def test_sound_is_as_loud_as_it_is_told_with_music_below(folder: Path) -> None:
     assert loudness(replace(silent, music=TimelineMusic(file="one.mp4", level=1.0))) == pytest.approx(full, rel=0.05)
 
 
+def test_music_of_a_long_film_fades_out_too() -> None:
+    seconds = 2**24 // TRACK_RATE + 5
+    loud = (np.ones((2, TRACK_RATE), np.float32) for _ in range(seconds))
+    *_, last = mixed((), loud, 1.0, Fraction(seconds))
+    assert np.allclose(last[0], 0.5 - np.arange(TRACK_RATE) / (2 * TRACK_RATE), atol=1e-6)
+
+
 def test_music_fades_out_at_the_end() -> None:
     level = np.concatenate(list(mixed(iter(()), iter([np.ones((2, 9 * TRACK_RATE), np.float32)]), 0.5, Fraction(5))), 1)
     assert level.shape == (2, 5 * TRACK_RATE) and (level[:, : 3 * TRACK_RATE] == 0.5).all()
@@ -212,6 +222,70 @@ def test_by_the_command_line_as_a_video_a_list_and_in_a_library(folder: Path, tm
         assert [part.clip for part in read_timeline(copy).parts] == [None, *(opened.get(n).digest for n in (1, 2, 3))]
     main(["film", str(copy), "--library", str(library), "--to", str(tmp_path / "copy.mp4")])
     assert count_frames(tmp_path / "copy.mp4").frames == 110
+
+
+def test_a_film_is_not_written_over_what_it_is_made_from(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    told = Timeline((TimelinePart(file="two.mp4"),), music=TimelineMusic(file="one.mp4"))
+    write_timeline(told, tmp_path / "film.json")
+    for name in ("one.mp4", "two.mp4"):
+        with pytest.raises(SystemExit):
+            main(["film", str(tmp_path / "film.json"), "--to", str(tmp_path / name)])
+        assert "the clip itself" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_film_that_is_kept_has_its_music_all_the_same(folder: Path, tmp_path: Path) -> None:
+    write_timeline(
+        Timeline((TimelinePart(title="Sommer", seconds=0.4),), 36, 48, music=TimelineMusic(file="one.mp4")),
+        folder / "heard.json",
+    )
+    library, film = tmp_path / "library", tmp_path / "film.mp4"
+    with pytest.warns(UserWarning, match="is a file"):
+        main(["film", str(folder / "heard.json"), "--to", str(film), "--library", str(library), "--keep", "Sommer"])
+    assert count_frames(film).has_audio and read_metadata(film)["music"] == ["one.mp4", 0.5]
+
+
+def test_a_picture_stands_in_an_edit_list_as_long_as_in_the_film(folder: Path, tmp_path: Path) -> None:
+    FilmMaker(folder).write(Timeline((TimelinePart(file="still.png", seconds=1.2),)), tmp_path / "film.otio")
+    (track,) = otio.adapters.read_from_file(str(tmp_path / "film.otio")).video_tracks()
+    assert [clip.source_range.duration.value for clip in track] == [30]
+
+
+def test_one_of_many_who_change_a_timeline_at_once_is_heard(tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        for turn in range(8):
+            library.timelines.save("Film", Timeline((TimelinePart(title=f"{turn}"),)))
+            before = json_digest(timeline_json(library.timelines.get("Film")))
+            gate = threading.Barrier(4)
+
+            def change(who: int, turn: int = turn, before: str = before, gate: threading.Barrier = gate) -> bool:
+                told = Timeline((TimelinePart(title=f"{turn} {who}"),))
+                gate.wait()
+                try:
+                    library.timelines.save("Film", told, before=before)
+                except ConfigError as error:
+                    assert "changed meanwhile" in str(error)
+                    return False
+                return True
+
+            with ThreadPoolExecutor(4) as pool:
+                assert sum(pool.map(change, range(4))) == 1
+
+
+@pytest.mark.parametrize("name", ["a/b", ".", ".."])
+def test_a_name_that_no_address_can_hold_is_refused(name: str, tmp_path: Path) -> None:
+    with Library(tmp_path) as library, pytest.raises(LibraryError, match="than dots"):
+        library.timelines.save(name, Timeline())
+
+
+def test_what_is_nested_too_deep_is_no_timeline(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_timeline(tmp_path / "deep.json")
 
 
 def test_music_of_a_file_is_not_kept_and_told_of(folder: Path, tmp_path: Path) -> None:

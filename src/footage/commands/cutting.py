@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.commands.generate import target_of
+from footage.commands.generate import refuse_overwriting, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
 from footage.errors import ConfigError, MediaError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
@@ -173,9 +173,10 @@ def film(
         named = opened is not None and not timeline.is_file()
         told = opened.timelines.get(str(timeline)) if opened and named else read_timeline(timeline)
         maker = FilmMaker(Path() if named else timeline.parent, opened, font=font, music=music)
-        if opened is not None and keep is not None:
-            told = keep_timeline(told, maker, opened, keep)
+        refuse_overwriting(maker.sources(told), target)
+        kept = told if opened is None or keep is None else keep_timeline(told, maker, opened, keep)
         if target.suffix.lower() == ".json":
+            told = kept
             write_timeline(told if opened is None else portable(told, lambda clip: opened.get(clip).digest), target)
             console.print(f"{len(told.parts)} parts: {target}")
             return target
@@ -241,13 +242,14 @@ def template(
         opened = None if library is None else held.enter_context(Library(library))
         told = [given_clip(str(clip), opened) for clip in clips], read_pairs(names, "names", *made.template.needed[:1])
         timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
-        write_timeline(timeline, film.with_suffix(".json"))
-        maker = FilmMaker(film.parent, opened)
+        maker, listed = FilmMaker(film.parent, opened), film.with_suffix(".json")
+        refuse_overwriting(maker.sources(timeline), film)
+        write_timeline(timeline, listed, over=False)
         if opened is not None:
-            keep(timeline, maker, opened, film.stem)
+            keep(timeline, maker, opened, film.stem, before="")
         if target == film:
             maker.write(timeline, film, encoding, lambda done, total: show("film", done, total, film.name))
-    console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {film.with_suffix('.json')}")
+    console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {listed}")
     return target
 
 

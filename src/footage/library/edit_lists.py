@@ -56,6 +56,8 @@ class Shot:
     """The first picture that is shown."""
     taken: int | None = None
     """Pictures that are shown; None for all from there on."""
+    seconds: Fraction | None = None
+    """For how long a picture stands; None for `STILL_SECONDS`."""
 
     @classmethod
     def of(cls, entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
@@ -83,7 +85,7 @@ class Shot:
     def length(self, timeline: Fraction) -> int:
         """Return its length in frames of a timeline of a rate, not past its end; at least one."""
         if self.rate is None:
-            return math.floor(STILL_SECONDS * timeline)
+            return max(1, math.floor((STILL_SECONDS if self.seconds is None else self.seconds) * timeline))
         shown = self.frames - self.first if self.taken is None else self.taken
         return max(1, math.floor(shown / self.rate * timeline))
 

@@ -177,6 +177,11 @@ def timeline_of(told: Any, where: str) -> Timeline:
     return from_json(Timeline, {name: told[name] for name in told if name not in ("footage", "version")}, where)
 
 
+def timeline_text(timeline: Timeline) -> str:
+    """Return a timeline as its file has it, as text."""
+    return json.dumps(timeline_json(timeline), ensure_ascii=False, indent=1) + "\n"
+
+
 def portable(timeline: Timeline, digest: Callable[[int | str], str]) -> Timeline:
     """Return a timeline whose clips are called by their digests, by which any library knows them."""
     parts = [part if part.clip is None else replace(part, clip=digest(part.clip)) for part in timeline.parts]
@@ -194,14 +199,21 @@ def read_timeline(path: Path) -> Timeline:
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f'timeline is "{path}", which cannot be read ({error})', "give a JSON file") from None
     return timeline_of(told, f'"{path.name}"')
 
 
-def write_timeline(timeline: Timeline, path: Path) -> None:
-    """Write a timeline as a file, atomically."""
-    files.write_text(path, json.dumps(timeline_json(timeline), ensure_ascii=False, indent=1) + "\n")
+def write_timeline(timeline: Timeline, path: Path, *, over: bool = True) -> None:
+    """Write a timeline as a file, atomically; maybe not over a file that says something else.
+
+    Raises:
+        ConfigError: there is such a file, and `over` is false.
+    """
+    if not over and path.exists() and path.read_bytes() != timeline_text(timeline).encode():
+        problem = f'"{path}" is there already, and says something else'
+        raise ConfigError(problem, "give another place to write, or move it away")
+    files.write_text(path, timeline_text(timeline))
 
 
 @dataclass(frozen=True)
@@ -243,26 +255,35 @@ class Timelines:
             raise LibraryError(f'there is no timeline "{name}"', nearest(name, [entry.name for entry in self.all()]))
         return timeline_of(json.loads(row["content"]), f'"{name}"')
 
-    def save(self, name: str, timeline: Timeline, what: str = "settings") -> None:
+    def save(self, name: str, timeline: Timeline, what: str = "settings", before: str | None = None) -> None:
         """Keep a timeline under a name, in place of what was kept there before.
 
         Args:
             name: of it.
             timeline: what it is.
             what: one of `CHANGES`, for the history.
+            before: `files.json_digest` of the one that it was changed from, as JSON; empty for a new one; None for
+                whatever is kept there.
 
         Raises:
-            LibraryError: the name is empty.
+            LibraryError: the name is empty, or can be no part of an address.
+            ConfigError: another is kept there than `before` says.
         """
         chosen = plain(name)
         if not chosen:
             raise LibraryError("the name is empty", "give one")
+        if "/" in chosen or chosen in (".", ".."):
+            raise LibraryError(f'the name is "{chosen}"', 'give one without "/" that is more than dots')
         if what not in CHANGES:
             raise LibraryError(f'change is "{what}"', nearest(what, CHANGES))
         value = {"content": timeline_json(timeline), "changed": time.time()}
-        if any(entry.name == chosen for entry in self.all()) and timeline_json(self.get(chosen)) == value["content"]:
-            return
         with edits.recorded(self._database, f"timeline {chosen}: {what}", "timeline", chosen) as connection:
+            kept = edits.state(connection, "timeline", chosen)
+            known = None if kept is None else timeline_json(timeline_of(kept["content"], f'"{chosen}"'))
+            if known == value["content"]:
+                return
+            if before is not None and before != ("" if known is None else files.json_digest(known)):
+                raise ConfigError(f'the timeline "{chosen}" was changed meanwhile', "look at it again, then change it")
             edits.set_state(connection, "timeline", chosen, value)
 
     def delete(self, name: str) -> None:

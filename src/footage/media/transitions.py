@@ -145,7 +145,7 @@ def mixed(
     total = round(seconds * TRACK_RATE)
     for at in range(0, total, TRACK_RATE):
         count = min(TRACK_RATE, total - at)
-        left = (total - np.arange(at, at + count, dtype=np.float32)) / (fade * TRACK_RATE)
+        left = (total - at - np.arange(count)) / (fade * TRACK_RATE)
         heard = below.take(count) * np.minimum(1, left) * level + above.take(count)
         yield np.clip(heard, -1, 1).astype(np.float32)
 

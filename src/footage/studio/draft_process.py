@@ -19,6 +19,7 @@ from typing import Any
 
 from footage.config import from_json
 from footage.errors import FootageError
+from footage.files import describe_fault
 from footage.generation.cutting.films import FilmMaker
 from footage.generation.cutting.joins import write_film_list
 from footage.library.library import Library
@@ -72,10 +73,13 @@ def main() -> None:
         heard[0] = time.monotonic()
         try:
             question = from_json(DraftQuestion, json.loads(line), "question")
-            library = opened.setdefault(question.library, Library(question.library, create=False))
-            told = write(question, library)
+            if question.library not in opened:
+                opened[question.library] = Library(question.library, create=False)
+            told = write(question, opened[question.library])
         except FootageError as error:
             told = {"problem": error.problem, "remedy": error.remedy}
+        except OSError as fault:
+            told = {"problem": describe_fault(fault), "remedy": "try again in a moment"}
         except MemoryError:
             told = {"problem": "there is not enough memory", "remedy": "make the film smaller"}
         output.write(json.dumps({**told, "bytes": 0}) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from footage.errors import ConfigError, LibraryError, MediaError
+from footage.errors import ConfigError, FootageError, LibraryError, MediaError
 from footage.generation.cutting import joins
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
@@ -101,6 +102,18 @@ class FilmMaker:
             raise LibraryError(f"clip {clip} is one of a library, and none is given", "give --library too")
         assert clip is not None
         return self.library.path(clip)
+
+    def sources(self, timeline: Timeline) -> list[Path]:
+        """Return the files that a film is made from: clips, music, fonts; those that are missing are left out."""
+        named = (*timeline.parts, *(() if timeline.music is None else (timeline.music,)))
+        told = [(each.file, each.clip) for each in named if each.file is not None or each.clip is not None]
+        told += [(str(path.resolve()), None) for path in (self.music, self.font) if path is not None]
+        told += [] if timeline.font is None else [(timeline.font, None)]
+        found = []
+        for file, clip in told:
+            with contextlib.suppress(FootageError):
+                found.append(self.path_of(file, clip))
+        return found
 
     def measure(self, part: TimelinePart) -> Measured:
         """Find out what a part of a timeline is made from.
@@ -293,10 +306,13 @@ class FilmMaker:
         return film
 
 
-def keep(timeline: Timeline, maker: FilmMaker, library: Library, name: str) -> Timeline:
+def keep(timeline: Timeline, maker: FilmMaker, library: Library, name: str, before: str | None = None) -> Timeline:
     """Keep a timeline in a library under a name, and its files as clips of the library; return it as it is kept.
 
     Music that is a file alone, no video, cannot be a clip, and is left out.
+
+    Raises:
+        ConfigError: another is kept there than `before` says, see `Timelines.save`.
     """
     parts = [
         part
@@ -310,5 +326,5 @@ def keep(timeline: Timeline, maker: FilmMaker, library: Library, name: str) -> T
             f'the music of "{name}" is a file, which the library does not keep: send it to the studio', stacklevel=2
         )
     kept = replace(timeline, parts=tuple(parts), music=music, font=None)
-    library.timelines.save(name, kept)
+    library.timelines.save(name, kept, before=before)
     return kept

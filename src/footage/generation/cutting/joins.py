@@ -204,7 +204,7 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
     Args:
         film: of clips.
         to: the file.
-        urls: where each file is found, such as a name beside the list; None for where it lies.
+        urls: where each file is found, by its whole path, such as a name beside the list; None for where it lies.
 
     Raises:
         LibraryError: what writes the list is not installed, or cannot write it, or no clip is left.
@@ -226,7 +226,7 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
         shots.append(
             TimelineClip(
                 f"{cut.path.stem} {number + 1}",
-                cut.path.resolve().as_uri() if urls is None else urls[cut.path],
+                cut.path.resolve().as_uri() if urls is None else urls[cut.path.resolve()],
                 cut.path.name,
                 1 if count is None else count.playable,
                 rate,
@@ -236,6 +236,7 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
                 {},
                 begin,
                 min(end - begin, max(1, round(taken / film.rate * own))),
+                max(1, taken) / film.rate if still else None,
             )
         )
     if not shots:

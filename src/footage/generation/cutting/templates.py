@@ -147,7 +147,7 @@ def find_template(name: Path) -> tuple[Path, FilmTemplate]:
     folder = known.get(str(name), name) if not (name / NAME).is_file() else name
     try:
         told = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if folder.is_dir():
             raise ConfigError(f'"{folder / NAME}" cannot be read ({error})', "put it right, or copy it anew") from None
         raise ConfigError(f'there is no template "{name}"', nearest(str(name), known)) from None
@@ -219,9 +219,9 @@ def divided(template: FilmTemplate, given: Sequence[GivenClip], name: str) -> di
     for slot, part in slots.items():
         if part.label is not None:
             room = None if part.most is None else max(0, part.most - len(stand[slot]))
-            fitting = [clip for clip in waiting if clip.label == part.label][:room]
-            stand[slot] += fitting
-            waiting = [clip for clip in waiting if clip not in fitting]
+            fitting = [place for place, clip in enumerate(waiting) if clip.label == part.label][:room]
+            stand[slot] += [waiting[place] for place in fitting]
+            waiting = [clip for place, clip in enumerate(waiting) if place not in fitting]
             if len(stand[slot]) < part.least:
                 problem = f'slot {slot} of {name} takes {part.least} clips of "{part.label}", and {len(stand[slot])}'
                 raise ConfigError(f"{problem} are given", "put more of them into a folder of that name")

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi import Path as AddressPart
@@ -21,7 +22,15 @@ from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import file_name
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.library.timelines import CHANGES, Timeline, TimelineEntry, portable, timeline_json, timeline_of
+from footage.library.timelines import (
+    CHANGES,
+    Timeline,
+    TimelineEntry,
+    portable,
+    timeline_json,
+    timeline_of,
+    timeline_text,
+)
 from footage.studio.command_jobs import FILMS
 from footage.studio.routes.clips import ExportFile, clip_response
 from footage.studio.routes.jobs import submit_job
@@ -204,7 +213,7 @@ def get_timeline(name: TimelineName, library: CurrentLibrary) -> KeptTimeline:
     return or_404(lambda: kept(name, library))
 
 
-@router.put("/timelines/{name}")
+@router.put("/timelines/{name:path}")
 def save_timeline(name: TimelineName, form: TimelineForm, library: CurrentLibrary) -> KeptTimeline:
     """Keep a timeline under a name, in place of what was kept there before. Can be undone."""
     timeline = timeline_of(form.timeline, "the timeline")
@@ -214,11 +223,7 @@ def save_timeline(name: TimelineName, form: TimelineForm, library: CurrentLibrar
             "the timeline names files of this machine", "give clips of the library, and sounds sent to it"
         )
     name = plain(name)
-    if form.before is not None:
-        known = name in {entry.name for entry in library.timelines.all()}
-        if (kept(name, library).stamp if known else "") != form.before:
-            raise ConfigError(f'the timeline "{name}" was changed meanwhile', "look at it again, then change it")
-    library.timelines.save(name, timeline, form.what)
+    library.timelines.save(name, timeline, form.what, form.before)
     return kept(name, library)
 
 
@@ -235,11 +240,8 @@ def get_timeline_file(name: TimelineName, library: CurrentLibrary) -> Response:
     """Return a timeline as a file for `footage film`: clips are called by their digests."""
     timeline = or_404(lambda: library.timelines.get(name))
     told = portable(timeline, lambda clip: or_404(lambda: library.get(clip)).digest)
-    content = json.dumps(timeline_json(told), ensure_ascii=False, indent=1) + "\n"
-    headers = {
-        "content-disposition": f'attachment; filename="{file_name(name).encode("ascii", "ignore").decode()}.json"'
-    }
-    return Response(content, media_type="application/json", headers=headers)
+    headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(file_name(name), safe='')}.json"}
+    return Response(timeline_text(told), media_type="application/json", headers=headers)
 
 
 @router.post("/timelines/{name}/draft")
@@ -268,7 +270,7 @@ async def export_list(name: TimelineName, form: ListForm, studio: CurrentStudio,
     folder, title = studio.exports.new_folder(), file_name(name)
     entries = await asyncio.to_thread(shown_clips, timeline, studio.library)
     names = {path: f"{file_name(entry.title)}-{entry.id}.{entry.suffix}" for path, entry in entries.items()}
-    urls = json.dumps({str(path): f"clips/{called}" for path, called in names.items()})
+    urls = json.dumps({str(path.resolve()): f"clips/{called}" for path, called in names.items()})
     await drafts.write(told, folder / f"{title}.{form.format}", urls=urls)
     target = folder / f"{title}-{form.format}.zip"
 

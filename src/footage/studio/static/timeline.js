@@ -140,6 +140,7 @@ class Track {
     [this.list, this.panel, this.film] = [document.getElementById("track"), document.getElementById("part"), document.getElementById("film")];
     [this.box, this.head] = [page.querySelector(".track"), page.querySelector(".playhead")];
     [this.timeline, this.clips, this.stamp, this.chosen, this.saving] = [{ parts: [] }, {}, "", null, Promise.resolve()];
+    this.loaded = 0; // times: what was queued before is not saved after
     this.draft = new Draft(page.querySelector(".draft"), this.address, () => this.saving);
     this.draft.moved = (time) => this.drawHead(time);
     this.listen();
@@ -152,7 +153,7 @@ class Track {
     this.draw();
   }
 
-  take(kept) { [this.timeline, this.clips, this.stamp] = [kept.timeline, { ...this.clips, ...kept.clips }, kept.stamp]; }
+  take(kept) { this.loaded++; [this.timeline, this.clips, this.stamp] = [kept.timeline, { ...this.clips, ...kept.clips }, kept.stamp]; }
 
   get parts() { return this.timeline.parts; }
 
@@ -177,12 +178,15 @@ class Track {
 
   // Keep what was done; each change is a step that can be undone.
   save(what) {
-    const timeline = structuredClone(this.timeline);
-    this.saving = this.saving.then(async () => {
-      const kept = await api("PUT", this.address, { timeline, what, before: this.stamp });
+    const [timeline, loaded] = [structuredClone(this.timeline), this.loaded];
+    this.saving = this.saving.catch(() => {}).then(async () => {
+      if (loaded !== this.loaded) return; // it was changed from what is no longer shown
+      const kept = await api("PUT", this.address, { timeline, what, before: this.stamp }).catch(() => null);
+      if (!kept) return this.load();
       this.stamp = kept.stamp;
       this.clips = { ...this.clips, ...kept.clips };
-    }).catch(() => this.load());
+    });
+    this.saving.catch(() => {}); // without a connection the timeline stays as it is shown, until it can be kept
     this.draw();
     return this.saving;
   }
