@@ -348,6 +348,8 @@ def test_the_page_fits_a_phone_and_is_read_by_keyboard(browser: Browser, server:
 def test_what_was_queued_behind_a_refused_change_is_dropped_and_a_lost_connection_is_outlived(
     browser: Browser, server: Server
 ) -> None:
+    from playwright.sync_api import expect
+
     timelines = server.studio.library.timelines
     timelines.save("Both", Timeline((TimelinePart(title="a"),)))
     context = browser.new_context(base_url=server.address)
@@ -367,7 +369,7 @@ def test_what_was_queued_behind_a_refused_change_is_dropped_and_a_lost_connectio
     theirs = Timeline((TimelinePart(title="theirs"),))
     timelines.save("Both", theirs)
     page.evaluate("for (const _ of [1, 2, 3]) document.querySelector('[data-title]').click()")
-    page.wait_for_function("document.querySelectorAll('#track [data-part]').length === 1")
+    expect(page.locator("#track [data-part]")).to_have_count(1)
     page.wait_for_timeout(300)
     assert timelines.get("Both") == theirs
     context.set_offline(True)

@@ -255,6 +255,14 @@ def test_a_picture_stands_in_an_edit_list_as_long_as_in_the_film(folder: Path, t
     assert [clip.source_range.duration.value for clip in track] == [30]
 
 
+def test_a_transition_that_no_memory_holds_is_refused() -> None:
+    long = PartTransition("fade", 60)
+    told = Timeline((TimelinePart(title="a", seconds=70), TimelinePart(title="b", seconds=70, transition=long)))
+    assert FilmMaker(Path()).film(replace(told, height=240, width=320)).frames == 80 * 25
+    with pytest.raises(MediaError, match=r"562.5 GiB"):
+        FilmMaker(Path()).film(replace(told, height=8192, width=8192))
+
+
 def test_one_of_many_who_change_a_timeline_at_once_is_heard(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         for turn in range(8):

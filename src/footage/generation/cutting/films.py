@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ DRAFT = 240
 """Pixels of the shorter side of a draft, at most."""
 ROUGH = EncodingOptions(codec="h264", crf=27)
 """How it is encoded."""
+MOST_HELD = 4 * 2**30
+"""Bytes of frames that a transition may hold at once: 1.4 s at 3840 x 2160 and 60 a second."""
 LISTS = (".otio", ".edl", ".fcpxml", ".xml")
 """Endings of edit lists."""
 
@@ -155,7 +158,7 @@ class FilmMaker:
         size = (max(2, round(size[0] * scale) // 2 * 2), max(2, round(size[1] * scale) // 2 * 2))
         lengths = [each.length(rate, number) for number, each in enumerate(measured, 1)]
         parts = [self.titled_part(each, length, timeline) for each, length in zip(measured, lengths, strict=True)]
-        overlaps, mixes = self.transitions(timeline, lengths, rate)
+        overlaps, mixes = self.transitions(timeline, lengths, rate, size)
         heard = timeline.sound and timeline.level > 0 and any(each.has_sound and each.part.level for each in measured)
         film = Film(
             tuple(parts),
@@ -195,8 +198,14 @@ class FilmMaker:
         font = self.font or (None if timeline.font is None else self.path_of(timeline.font, None))
         return Titled(part.title, length, font_for(part.title, font), cut, part.colour, part.place == "low")
 
-    def transitions(self, timeline: Timeline, lengths: list[int], rate: Fraction) -> tuple[list[int], list[Mixer]]:
-        """Return the frames of each transition, and what makes it; refuse those that parts are too short for."""
+    def transitions(
+        self, timeline: Timeline, lengths: list[int], rate: Fraction, size: tuple[int, int]
+    ) -> tuple[list[int], list[Mixer]]:
+        """Return the frames of each transition, and what makes it.
+
+        Raises:
+            MediaError: a part is too short for its transitions, or one needs more memory than `MOST_HELD`.
+        """
         overlaps, mixes = list[int](), list[Mixer]()
         for part in timeline.parts[1:]:
             told = part.transition
@@ -213,6 +222,12 @@ class FilmMaker:
                     f"{float(needed / rate):.2f} s of it",
                     "make them shorter, or the part longer",
                 )
+        held = 2 * 3 * math.prod(size) * max(overlaps, default=0)  # the frames of both parts, uint8
+        if held > MOST_HELD:
+            raise MediaError(
+                f"a transition needs {held / 2**30:.1f} GiB of memory, and gets at most {MOST_HELD // 2**30}",
+                "make it shorter, or the film smaller",
+            )
         return overlaps, mixes
 
     def music_track(self, told: TimelineMusic) -> Callable[[], Iterator[Channels]]:
