@@ -174,7 +174,9 @@ def test_an_edit_list_of_a_library_that_is_named_from_here(
         told = client.get("/api/timelines/海/file").headers["content-disposition"]
         assert told == "attachment; filename*=utf-8''%E6%B5%B7.json"
         refused = client.put("/api/timelines/a%2Fb", json={"timeline": timeline_json(Timeline())})
-        assert refused.status_code == 400 and "more than dots" in refused.json()["remedy"]
+        assert refused.status_code in (404, 405) and [kept["name"] for kept in client.get("/api/timelines").json()] == [
+            "海"
+        ]
     made.close()
 
 

@@ -160,7 +160,7 @@ DELETE /api/albums/{album}/clips
 PUT /api/albums/{album}/order
 PUT /api/views/{name}
 DELETE /api/views/{name}
-PUT /api/timelines/{name:path}
+PUT /api/timelines/{name}
 DELETE /api/timelines/{name}
 POST /api/ratings/pairs
 GET /api/ratings/pairs/{pair}/{side}

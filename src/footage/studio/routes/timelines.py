@@ -213,7 +213,7 @@ def get_timeline(name: TimelineName, library: CurrentLibrary) -> KeptTimeline:
     return or_404(lambda: kept(name, library))
 
 
-@router.put("/timelines/{name:path}")
+@router.put("/timelines/{name}")
 def save_timeline(name: TimelineName, form: TimelineForm, library: CurrentLibrary) -> KeptTimeline:
     """Keep a timeline under a name, in place of what was kept there before. Can be undone."""
     timeline = timeline_of(form.timeline, "the timeline")
