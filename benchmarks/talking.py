@@ -86,15 +86,15 @@ def main() -> None:
             offset, confidence = offset_of(scores(judge, window, levels, clips.fps, mouth, start))
             print(f"{label}, {side}: offset {offset} frames, confidence {confidence:.2f}")
 
-    found: dict[str, list[tuple[float, float]]] = {}
+    correlations: dict[str, list[tuple[float, float]]] = {}
     for index in heldout[: options.mouths * len(clips.labels)]:
         true, place = clips.read(index, 0, FRAMES), mouth_box(clips.look(index), clip.height, clip.width)
         still, sound = from_uint8(true[None, :1])[:, :, 0], clips.sound(index)[0][: FRAMES * speech.RATE // 25]
         made = np.concatenate(list(spoken_frames(model.speaker, model.info, still, [sound], seed=index)))
         known = clips.mouth(index, 0, FRAMES)[:, 0].astype(np.float64)
         r = tuple(correlation(opening(side, *place), known) for side in (made, true))
-        found.setdefault(clips.labels[clips.label(index)], []).append((r[0], r[1]))
-    for label, pairs in found.items():
+        correlations.setdefault(clips.labels[clips.label(index)], []).append((r[0], r[1]))
+    for label, pairs in correlations.items():
         made_r, true_r = np.mean(pairs, axis=0)
         print(f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; {len(pairs)} clips")
 
