@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 TAKEN_IN = {
     "README.md": "index.md",
-    "README.zh-CN.md": "README.zh-CN.md",
+    "README.zh-CN.md": "zh/index.md",
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "SECURITY.md": "SECURITY.md",
     "CHANGELOG.md": "CHANGELOG.md",
@@ -52,6 +52,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     place = page.file.src_uri
     homes = {taken: home for home, taken in TAKEN_IN.items()}
     return fit_lists(fit_links(markdown, homes.get(place, f"docs/{place}"), place))
+
+
+def on_page_context(context: Any, page: Any, config: Any, nav: Any) -> None:
+    """Set the language of the words around a page, and what the choice of a language leads to: the same page."""
+    urls = {each.file.src_uri: each.url for each in nav.pages}
+    place = page.file.src_uri
+    english = place.removeprefix("zh/")
+    config.theme["language"] = "en" if place == english else "zh"
+    config.extra["alternate"] = [
+        {"name": "English", "lang": "en", "link": urls[english]},
+        {"name": "简体中文", "lang": "zh", "link": urls.get(f"zh/{english}", urls["zh/index.md"])},
+    ]
 
 
 def fit_lists(text: str) -> str:

@@ -53,6 +53,31 @@ def test_what_belongs_to_an_entry_of_a_list_stays_there() -> None:
     assert hooks().fit_lists(page) == wanted
 
 
+def shared(place: str) -> dict[str, list[str]]:
+    """Return what a page and its translation have in common: headings, steps, commands, code, links to other pages."""
+    page = {**WRITTEN, **TAKEN}[place]
+    text = hooks().fit_links(page.read_text(encoding="utf-8"), page.relative_to(ROOT).as_posix(), place)
+    blocks = re.findall(r"^```.*?^```", text, re.S | re.M)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    aims = [(DOCS / place).parent.joinpath(link).resolve() for link in re.findall(r"\]\((?!\w+:)([^)#\s]+\.md)", prose)]
+    links = [aim.relative_to(DOCS).as_posix() for aim in aims]
+    return {
+        "headings": re.findall(r"^#+(?= )", prose, re.M),
+        "steps": re.findall(r"^ *(?:\*\*\d\.|\d\.|-|\|)(?= )", prose, re.M),
+        "commands": [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()],
+        "code": sorted(re.findall(r"`[^`\n]+`", prose)),
+        "links": sorted(link for link in links if link.removeprefix("zh/") != place.removeprefix("zh/")),
+    }
+
+
+@pytest.mark.parametrize("place", sorted(place for place in {**WRITTEN, **TAKEN} if place.startswith("zh/")))
+def test_chinese_pages_follow_the_english_ones(place: str) -> None:
+    english = shared(place.removeprefix("zh/"))
+    translated = {link: f"zh/{link}" for link in english["links"] if f"zh/{link}" in {**WRITTEN, **TAKEN}}
+    english["links"] = sorted(translated.get(link, link) for link in english["links"])
+    assert shared(place) == english
+
+
 def rows(page: str) -> dict[str, list[str]]:
     """Return the cells of every row of a page's tables, by the first one."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
@@ -104,3 +129,9 @@ def test_built_strictly_with_every_command_and_name(tmp_path: Path) -> None:
     python = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
     assert {name for name in footage.__all__ if not re.search(rf'id="footage\.[\w.]*\b{name}"', python)} == set()
     assert "pictures/hd.webp" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "zh" / "tutorials" / "live-wall.html").read_text(encoding="utf-8")
+    assert '<html lang="zh"' in page and '<a href="../../tutorials/live-wall.html" hreflang="en"' in page
+    page = (tmp_path / "tutorials" / "live-wall.html").read_text(encoding="utf-8")
+    assert '<html lang="en"' in page and '<a href="../zh/tutorials/live-wall.html" hreflang="zh"' in page
+    page = (tmp_path / "models.html").read_text(encoding="utf-8")  # which is not translated
+    assert '<a href="zh/index.html" hreflang="zh"' in page
