@@ -107,6 +107,26 @@ def test_gradients_are_those_of_opacus() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_fakes_pull_no_harder_than_private_clips_may() -> None:
+    """Critics once followed fakes alone: their gradients, as long as they were, stood beside clipped ones."""
+    config = tiny_config("conv3d-32", **PRIVATE | {"privacy__clip": 0.2, "privacy__noise": 0.0, "gan__r2": 1.0})
+    critics, private = made(config, 4)
+    for net in critics.nets.values():
+        for weight in net.parameters():
+            weight.data *= 2
+    optimizers = {name: torch.optim.SGD(net.parameters(), 1.0) for name, net in critics.nets.items()}
+    before = [weight.detach().clone() for net in critics.nets.values() for weight in net.parameters()]
+    batch = Batch(
+        private.clips, None, torch.Generator().manual_seed(0), 4, private=replace(private, clips=private.clips[:0])
+    )
+    critics.update(critics.nets, optimizers, batch, (private.clips, private.clips), 0, PlainEngine())
+    after = [weight for net in critics.nets.values() for weight in net.parameters()]
+    moved = float(
+        torch.stack([(a.detach() - b).square().sum() for a, b in zip(after, before, strict=True)]).sum().sqrt()
+    )
+    assert 0.1 < moved <= 0.2001, "four fakes that agree: the mean of four gradients cut to .2"
+
+
 def test_noise_is_as_large_as_it_has_to_be_and_a_batch_may_be_empty() -> None:
     config = tiny_config("conv3d-32", **PRIVATE | {"privacy__noise": 3.0, "privacy__clip": 0.5})
     critics, private = made(config, 0)
