@@ -6,9 +6,12 @@ would load from elsewhere ends the build.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +31,16 @@ LOADED = re.compile(
 """Tags by which a page loads something from another address."""
 
 
+def beside(name: str) -> ModuleType:
+    """Return a module that lies beside this one, which MkDocs takes from its file alone."""
+    spec = importlib.util.spec_from_file_location(f"footage_site_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for it there
+    spec.loader.exec_module(module)
+    return module
+
+
 def on_config(config: Any) -> Any:
     """Name headings as the places where the pages are read otherwise do, so that links to them hold in both."""
     from pymdownx.slugs import slugify
@@ -42,6 +55,8 @@ def on_files(files: Any, config: Any) -> Any:
 
     pages = {place: (ROOT / home).read_text(encoding="utf-8") for home, place in TAKEN_IN.items()}
     pages |= {"reference/commands.md": commands_page(), "reference/python.md": python_page()}
+    messages = beside("messages")
+    pages |= {"reference/messages.md": messages.page(messages.Reader().messages())}
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
     return files

@@ -26,7 +26,7 @@ def hooks() -> ModuleType:
     return module
 
 
-MADE = {"reference/commands.md", "reference/python.md"}
+MADE = {"reference/commands.md", "reference/messages.md", "reference/python.md"}
 WRITTEN = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*.md")}
 TAKEN = {place: ROOT / home for home, place in hooks().TAKEN_IN.items()}
 
@@ -100,6 +100,13 @@ def test_every_sign_of_trouble_is_told_with_its_remedies() -> None:
         assert table[kind][0] and told == [remedy, diagnostics.SUPERVISED_REMEDIES[kind]], kind
 
 
+def test_every_sign_of_trouble_has_a_section() -> None:
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part.split() for part in re.split(r"^#+ ", text, flags=re.M)}
+    for kind in diagnostics.GAN_REMEDIES:
+        assert len(sections[kind.capitalize()]) >= 30, kind
+
+
 @pytest.mark.parametrize(
     ("tag", "elsewhere"),
     [
@@ -126,6 +133,8 @@ def test_built_strictly_with_every_command_and_name(tmp_path: Path) -> None:
     names = {*cli.VERBS} - {*cli.GROUPS} | {f"{group} {name}" for group, verbs in cli.GROUPS.items() for name in verbs}
     assert names <= set(re.findall(r"<h2 id=[^>]*>([^<]*)<", commands))
     assert "--train.precision" in commands
+    messages = (tmp_path / "reference" / "messages.html").read_text(encoding="utf-8")
+    assert messages.count("<tr>") > 1000 and "was made by a newer version" in messages
     python = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
     assert {name for name in footage.__all__ if not re.search(rf'id="footage\.[\w.]*\b{name}"', python)} == set()
     assert "pictures/hd.webp" in (tmp_path / "index.html").read_text(encoding="utf-8")

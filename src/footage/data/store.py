@@ -607,7 +607,8 @@ class Dataset:
         """Return how many frames are asked for; refuse those outside the clip."""
         count = row.frames - start if frames is None else frames
         if start < 0 or count < 0 or start + count > row.frames:
-            raise DatasetError(f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for")
+            problem = f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for"
+            raise DatasetError(problem, "give a part of the clip")
         return count
 
     def _window(self, row: ClipRow, start: int, count: int, small: bool = False) -> Frames:

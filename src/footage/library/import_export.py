@@ -369,7 +369,9 @@ class ZipImport:
             raise
         except _FAULTS as error:
             self.used = used  # nothing of it stays
-            raise error if isinstance(error, MediaError) else MediaError(str(error) or type(error).__name__) from None
+            if isinstance(error, MediaError):
+                raise
+            raise MediaError(str(error) or type(error).__name__, "leave it out") from None
         if new:
             _relate(self._storage, entry.id, row)
         return entry, new
@@ -425,7 +427,7 @@ def zip_entry_details(title: str, info: zipfile.ZipInfo, row: Mapping[str, Any])
     if info.flag_bits & 1:
         raise MediaError("it is encrypted", "pack it again without a password")
     if suffix_of(name) not in CLIP_SUFFIXES:
-        raise MediaError("it has no ending of a clip", "")
+        raise MediaError("it has no ending of a clip", "leave it out")
     details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{title}/{name}"}
     fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
     for field, value in fitting.items():

@@ -328,7 +328,7 @@ def strip(dataset: Dataset, moments: int) -> bytes:
     count = min(STRIP, len(dataset.rows))
     rows: list[ClipRow] = [dataset.rows[i * len(dataset.rows) // count] for i in range(count)]
     if not rows or any(Path(row.shard).name != row.shard or fault_of(dataset, row) for row in rows):
-        raise DatasetError("it has no frames")
+        raise DatasetError("it has no frames", "make the dataset again")
     info = dataset.info
     scale = min(1.0, CELL / max(info.width, info.height))
     size = max(1, round(info.width * scale)), max(1, round(info.height * scale))
