@@ -6,6 +6,7 @@ Networks have the presets' sizes and random weights: memory does not depend on w
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def main() -> None:
     if options.one:
         measure_here(options.one[0], Path(options.one[1]), Path(options.one[2]))
         return
+    ratios = dict[str, float]()
     with tempfile.TemporaryDirectory() as place:
         clips = {seconds: Path(place) / f"{seconds}.mp4" for seconds in (10, options.seconds)}
         for seconds, path in clips.items():
@@ -88,7 +90,9 @@ def main() -> None:
                     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                     found[seconds].append(float(done.stdout.split()[-1]))
             short, long = (statistics.median(values) for values in found.values())
+            ratios[name] = long / short
             print(f"| {name} | {short:.0f} | {long:.0f} | {long / short:.3f} |", flush=True)
+    print("\n" + json.dumps(ratios))
 
 
 if __name__ == "__main__":

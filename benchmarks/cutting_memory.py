@@ -56,6 +56,7 @@ def timeline_of(path: Path) -> object:
 def main() -> None:
     """Print a line for each command."""
     chosen = sys.argv[1:] or list(COMMANDS)
+    ratios = dict[str, float]()
     with tempfile.TemporaryDirectory() as folder:
         videos = {seconds: Path(folder) / f"{seconds}.mp4" for seconds in (10, 600)}
         for seconds, path in videos.items():
@@ -70,9 +71,11 @@ def main() -> None:
                 _, status, usage = os.wait4(process.pid, 0)
                 assert status == 0, name
                 held[seconds] = usage.ru_maxrss / 1024
+            ratios[name] = held[600] / held[10]
             print(
                 f"{name}: {held[10]:.0f} MiB of 10 s, {held[600]:.0f} of 10 min: {held[600] / held[10]:.3f}", flush=True
             )
+    print(json.dumps(ratios))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ python benchmarks/duplicates.py [--clips 60000]
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -81,13 +82,16 @@ def main() -> None:
         "same": np.full(count, 4.0),
     }
     table = Table("vectors", "lengths", "all with all, s", "near, s", "ratio", "found", title=f"{count:,} clips")
+    ratios = list[float]()
     for name, vectors in sets(count):
         whole, many = timed(lambda vectors=vectors: all_with_all(vectors))  # type: ignore[misc]
         for kind, sizes in lengths.items():
             ids = np.arange(count)
             own, found = timed(lambda v=vectors, s=sizes, ids=ids: have_neighbour(v, ids, NEAR_DUPLICATE, s, LENGTH))  # type: ignore[misc]
             table.add_row(name, kind, f"{whole:.1f}", f"{own:.1f}", f"{whole / own:.1f}", f"{found:,} of {many:,}")
+            ratios.append(whole / own)
     Console(width=120).print(table)
+    print(json.dumps({"ratio": ratios, "least": min(ratios)}))
 
 
 if __name__ == "__main__":

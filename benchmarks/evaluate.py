@@ -13,6 +13,7 @@ beside scipy's `sqrtm`.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -32,8 +33,8 @@ LENGTH = 2048
 """Features of Inception-v3."""
 
 
-def share(data: str, clips: int, resamples: int, metrics: str) -> None:
-    """Print how much of an evaluation's time is not spent in networks."""
+def share(data: str, clips: int, resamples: int, metrics: str) -> float:
+    """Print and return how much of an evaluation's time is not spent in networks."""
     evaluation = footage.evaluate(
         data, data, clips=clips, frames=16, metrics=metrics, resamples=resamples, cache=Path("none"), quiet=True
     )
@@ -46,6 +47,7 @@ def share(data: str, clips: int, resamples: int, metrics: str) -> None:
         f"{metrics}, {clips} clips a side, {resamples} resamples: networks {networks:.1f} s, everything else "
         f"{rest:.2f} s = {rest / networks:.1%} ({largest}); closed forms, where motion is asked for, {closed:.2f} s"
     )
+    return rest / networks
 
 
 def peak(clips: int, metrics: str, networks: int) -> float:
@@ -65,7 +67,7 @@ def child(clips: int, metrics: str, networks: int) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def roots() -> None:
+def roots() -> dict[str, float]:
     """Time the distance of long features, and compare it with scipy's."""
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(LENGTH, LENGTH)) / LENGTH**0.5
@@ -87,6 +89,7 @@ def roots() -> None:
         f"threads; relative difference {abs(ours - theirs) / theirs:.1e}; of 500 vectors "
         f"{time.perf_counter() - since:.2f} s"
     )
+    return {"root": mine, "roots": other / mine}
 
 
 def main() -> None:
@@ -104,9 +107,10 @@ def main() -> None:
     if options.child:
         child(options.clips, options.metrics, options.networks)
         return
+    found = dict[str, float]()
     if options.part in (None, "share"):
         for resamples in (0, 100):
-            share(options.data, options.clips, resamples, options.metrics)
+            found[f"share{resamples}"] = share(options.data, options.clips, resamples, options.metrics)
     if options.part in (None, "memory"):
         small, large = (peak(clips, options.metrics, options.networks) for clips in (options.small, options.large))
         print(
@@ -114,8 +118,10 @@ def main() -> None:
             f"clips, {large:.0f} MiB with {options.large:,}: {large / small:.3f}, "
             f"{(large - small) / (options.large - options.small) * 1000:.2f} MiB for each 1,000 clips"
         )
+        found["memory"] = large / small
     if options.part in (None, "roots"):
-        roots()
+        found |= roots()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

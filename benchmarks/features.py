@@ -10,6 +10,7 @@ dark. Usage: python benchmarks/features.py [DATA] [CLIPS] [SIDE] [CORRUPTION ...
 from __future__ import annotations
 
 import itertools
+import json
 import statistics
 import sys
 import time
@@ -104,12 +105,14 @@ def main() -> None:
             spoiled = corrupt(brightening(fresh), part, torch.Generator())
             rows.setdefault(name, []).append((f"{part:g}", figures(spoiled)))
     title = f"RFD-rand : floor on {source.name}, {number} clips of {' × '.join(map(str, clips.shape[2:]))}"
-    Console(width=150).print(as_table(rows, title))
+    table, in_order = as_table(rows, title)
+    Console(width=150).print(table)
+    print(json.dumps({"in order": in_order / len(rows)}))
 
 
-def as_table(rows: dict[str, list[tuple[str, list[float]]]], title: str) -> Table:
-    """Lay out corruption -> (strength, RFD-rand over its floor for each seed)."""
-    table = Table("corruption", "strength: RFD-rand / floor, mean ± sd of the seeds", "in order", title=title)
+def as_table(rows: dict[str, list[tuple[str, list[float]]]], title: str) -> tuple[Table, int]:
+    """Lay out corruption -> (strength, RFD-rand over its floor for each seed), and count which are in order."""
+    count, table = 0, Table("corruption", "strength: RFD-rand / floor, mean ± sd of the seeds", "in order", title=title)
     for name, found in rows.items():
         cells = [f"{key}: {statistics.mean(x):.2f} ± {statistics.stdev(x):.2f}" for key, x in found]
         columns = list(zip(*(x for _, x in found), strict=True))
@@ -118,7 +121,8 @@ def as_table(rows: dict[str, list[tuple[str, list[float]]]], title: str) -> Tabl
             for column in ([statistics.mean(x) for _, x in found], *columns)
         )
         table.add_row(name, "   ".join(cells), f"{'yes' if mean else 'no'}, {sum(each)} of {len(each)}")
-    return table
+        count += mean
+    return table, count
 
 
 if __name__ == "__main__":

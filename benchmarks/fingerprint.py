@@ -11,6 +11,7 @@ idle otherwise.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Collection, Sequence
@@ -58,8 +59,9 @@ def copied(frames: Frames, fps: float, change: str, folder: Path, rng: np.random
     return path
 
 
-def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table) -> None:
-    """Add a row for each change."""
+def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table) -> dict[str, float]:
+    """Add a row for each change; return which share of copies was found, and how many others in their place."""
+    shares, alarms = list[float](), 0
     samples = {number: read_samples(path) for number, path in enumerate(clips)}
     codes = {number: make_codes(some) for number, some in samples.items()}
     index, rng = Codes(codes.items()), np.random.default_rng(0)
@@ -97,7 +99,10 @@ def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: T
                 other.append(max(likenesses.values(), default=-1.0))
             row = (f"{found / len(same):.3f}", f"{np.min(same):.3f}", f"{np.median(same):.3f}", f"{np.max(other):.3f}")
             table.add_row(change, str(len(same)), *row, f"{wrong} of {len(same) * (len(clips) - 1):,}")
+            shares.append(found / len(same))
+            alarms += wrong
     fingerprints.compare = compare
+    return {"found": float(np.mean(shares)), "wrong": alarms}
 
 
 def search_seconds(count: int, repeats: int = 9) -> list[float]:
@@ -135,12 +140,14 @@ def main() -> None:
         else:
             clips = sorted(path for path in options.folder.rglob("*") if path.suffix in (".mp4", ".mkv"))
             clips = clips[:: max(1, len(clips) // options.clips)][: options.clips]
-        measure(clips, min(options.copies, len(clips)), options.changes, table)
+        told = measure(clips, min(options.copies, len(clips)), options.changes, table)
     Console().print(table)
     if options.drawn:
         seconds = search_seconds(options.drawn)
         middle, least = seconds[len(seconds) // 2] * 1e3, seconds[0] * 1e3
         print(f"{options.drawn:,} drawn fingerprints are searched in {middle:.0f} ms (at least {least:.0f})")
+        told["search"] = middle
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Usage: python benchmarks/generate.py
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def main() -> None:
     table = Table(
         "what", "100 frames, MiB", "10,000 frames, MiB", "ratio, median (min to max)", "frames/s", title="generate"
     )
+    found = dict[str, list[float]]()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         make_model(model)
@@ -67,7 +69,7 @@ def main() -> None:
                 large, seconds = generate(model, Path(folder) / f"many{turn}{name}", *many)
                 pairs.append((small, large))
                 rates.append(many[0] * many[1] / seconds)
-            ratios = [large / small for small, large in pairs]
+            found[name] = ratios = [large / small for small, large in pairs]
             table.add_row(
                 name,
                 f"{statistics.median(s for s, _ in pairs):.0f}",
@@ -76,6 +78,7 @@ def main() -> None:
                 f"{statistics.median(rates):.0f}",
             )
     Console(width=140).print(table)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

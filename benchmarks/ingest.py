@@ -95,33 +95,39 @@ def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=48, help="videos of 640×360, 8 s each")
-    parser.add_argument("--rounds", type=int, default=5, help="runs with one and with two processes, in turn")
-    parser.add_argument("--minutes", type=float, default=10, help="length of the 1080p input")
+    parser.add_argument("--rounds", type=int, default=5, help="runs with one and with two processes, in turn; or 0")
+    parser.add_argument("--minutes", type=float, default=10, help="length of the 1080p input; or 0")
     options = parser.parse_args()
     table = Table("what", "median (min–max)", title="Ingest")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "many").mkdir()
         (root / "long").mkdir()
-        for i in range(options.files):
+        for i in range(options.files if options.rounds else 0):
             make_video(root / "many" / f"{i}.mp4", 360, 640, 200, i)
         one, two = [], []
         for _ in range(options.rounds):
             one.append(measure(root / "many", 1))
             two.append(measure(root / "many", 2))
-        for workers, runs in (("one process", one), ("two processes", two)):
-            table.add_row(f"frames/s, {workers}", spread([run["frames"] / run["seconds"] for run in runs], "{:.0f}"))
-        ratios = [b["frames"] / b["seconds"] / (a["frames"] / a["seconds"]) for a, b in zip(one, two, strict=True)]
-        table.add_row("two processes : one", spread(ratios))
-        frames = round(options.minutes * 60 * 25)
-        make_video(root / "long" / "long.mp4", 1080, 1920, frames, 0)
-        began = time.monotonic()
-        run = measure(root / "long", 2)
-        seconds = time.monotonic() - began
-        table.add_row(f"{options.minutes:g} min of 1080p, seconds", f"{seconds:.1f}")
-        table.add_row("peak memory of all processes together, MB", f"{run['together'] / 1024:.0f}")
-        table.add_row("peak memory of the largest, mapped files too, MB", f"{run['largest'] / 1024:.0f}")
+        found = dict[str, list[float]]()
+        if options.rounds:
+            for workers, runs in (("one process", one), ("two processes", two)):
+                rates = [run["frames"] / run["seconds"] for run in runs]
+                table.add_row(f"frames/s, {workers}", spread(rates, "{:.0f}"))
+            ratios = [b["frames"] / b["seconds"] / (a["frames"] / a["seconds"]) for a, b in zip(one, two, strict=True)]
+            table.add_row("two processes : one", spread(ratios))
+            found["ratio"] = ratios
+        if options.minutes:
+            make_video(root / "long" / "long.mp4", 1080, 1920, round(options.minutes * 60 * 25), 0)
+            began = time.monotonic()
+            run = measure(root / "long", 2)
+            seconds = time.monotonic() - began
+            table.add_row(f"{options.minutes:g} min of 1080p, seconds", f"{seconds:.1f}")
+            table.add_row("peak memory of all processes together, MB", f"{run['together'] / 1024:.0f}")
+            table.add_row("peak memory of the largest, mapped files too, MB", f"{run['largest'] / 1024:.0f}")
+            found["together"] = [run["together"] / 1024]
     Console().print(table)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -224,6 +224,7 @@ def main() -> None:
         wrong += race(folder, clips, options.operations)
         print("two processes at once: 2 ×", options.operations, "operations")
     print("\n".join(wrong) or "nothing acknowledged was lost, nothing half done is listed, the database is sound")
+    print(json.dumps({"wrong": len(wrong)}))
     sys.exit(bool(wrong))
 
 

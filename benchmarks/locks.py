@@ -10,6 +10,7 @@ where they fit (1 GiB): both are shown, the first as `opening`, with a new reade
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -72,7 +73,7 @@ def main() -> None:
         "wanted",
         "bytes more",
     )
-    table = Table(*columns)
+    table, told = Table(*columns), dict[str, list[float]]()
     for name, count, height, width in (("64×64 raw", 200, 64, 64), ("512×288 JPEG", 24, 288, 512)):
         with tempfile.TemporaryDirectory() as place:
             plain, hidden = make(Path(place), count, height, width), Path(place) / "locked"
@@ -89,11 +90,13 @@ def main() -> None:
                     }
                     rates.append((found[plain], found[hidden]))
                 ratios = [b / a for a, b in rates]
+                told[f"{name}, {'in memory' if warm else 'opening'}"] = ratios
                 ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
                 medians = (f"{statistics.median(column):,.0f}" for column in zip(*rates, strict=True))
                 more = f"{sizes[1] / sizes[0] - 1:.3%}"
                 table.add_row(name, "in memory" if warm else "opening", *medians, ratio, f"≥ {WANTED}", more)
     Console().print(table)
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Also the time of `footage --help`. Usage: python benchmarks/loop.py [MINUTES]
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def main() -> None:
         f"{statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})",
     )
     Console(width=140).print(table)
+    print(json.dumps({"outside": found["outside"], "data": found["data"], "help": times}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import json
 import math
 import os
 import statistics
@@ -52,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ[mark.SWITCH], console = "on", Console(width=130)
     columns = "clips", "attack", "n", "PSNR, least", "bits right", "found", "message known", "worst rate"
-    table, unmarked = Table(*columns), list[Frames]()
+    table, unmarked, found = Table(*columns), list[Frames](), dict[str, float]()
     for size in options.sizes.split(","):
         width, height = (int(side) for side in size.split("x"))
         for kind in ("generated", "real") if options.videos else ("generated",):
@@ -63,9 +64,11 @@ def main() -> None:
             unmarked += clips
             for row in outlived(clips):
                 table.add_row(f"{size} {kind}", *row)
+                found[f"{size} {kind}, {row[0]}"] = int(row[4].split()[0]) / int(row[1])
     console.print(table)
-    false_alarms(unmarked, options.keys, console)
-    costs(console)
+    found["false alarms"] = false_alarms(unmarked, options.keys, console)
+    found |= costs(console)
+    print(json.dumps(found))
 
 
 def generated(count: int, frames: int, height: int, width: int) -> Iterator[Frames]:
@@ -188,8 +191,8 @@ def guessed(clip: Frames, attack: str) -> float:
     return float(np.mean((mark._statistics(mark._extracted(small))[0] > 0) == (mark._bits(MESSAGE) > 0)))
 
 
-def false_alarms(clips: list[Frames], keys: int, console: Console) -> None:
-    """Print what is found in clips that have no mark, by the key and by others."""
+def false_alarms(clips: list[Frames], keys: int, console: Console) -> int:
+    """Print what is found in clips that have no mark, by the key and by others; return in how many by the key."""
     found, rates, rng = 0, [], np.random.default_rng(1)
     for clip in clips:
         for attack in ("as written", "H.264 crf 30"):
@@ -206,10 +209,12 @@ def false_alarms(clips: list[Frames], keys: int, console: Console) -> None:
     for level in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
         share = np.count_nonzero(values <= level)
         console.print(f"  rate stated {level:.0e}: {share / len(values):.1e} ({share:,})")
+    return found
 
 
-def costs(console: Console) -> None:
-    """Print what the mark costs beside making and writing a clip, in seconds of the processor, in turn."""
+def costs(console: Console) -> dict[str, float]:
+    """Print what the mark costs beside making and writing a clip, in seconds of the processor, in turn; return it."""
+    found = dict[str, float]()
     table = Table("model", "frames", "making and writing", "mark", "ratio", "wanted")
     for name, seconds in (("stream-shapes", 4.0), ("stream-signs", 1.0)):
         making, marking, frames = [], [], 0
@@ -223,10 +228,12 @@ def costs(console: Console) -> None:
                 frames = sum(len(chunk) for chunk in mark.embed(chunks, MESSAGE))
                 marking.append(time.process_time() - start)
         made, marked = statistics.median(making), statistics.median(marking)
+        found[name] = marked / made
         table.add_row(
             name, str(frames), f"{made * 1e3:.0f} ms", f"{marked * 1e3:.1f} ms", f"{marked / made:.1%}", "< 5%"
         )
     console.print(table)
+    return found
 
 
 if __name__ == "__main__":

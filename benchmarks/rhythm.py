@@ -8,12 +8,13 @@ moves by more than its own width changes as many pixels, however far it goes; me
 film stand two movers that are as exact as can be: a number that grows as the film's time does, and the film's first
 frame, shifted sideways that far (`STRIDE`), which is what can be asked for of pixels.
 
-Usage: python benchmarks/rhythm.py [FOLDER]
+Usage: python benchmarks/rhythm.py [FOLDER | --tracks]
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import tempfile
 import time
@@ -64,8 +65,9 @@ FILMS = (
 )
 
 
-def tracks() -> Table:
+def tracks() -> tuple[Table, dict[str, list[float]]]:
     """Measure tempo, beats and onsets of nine tracks."""
+    found: dict[str, list[float]] = {"tempo": [], "beats": [], "onsets": []}
     table = Table("track", "bpm", "found", "beats F", "onsets F", "onsets off, ms", "s", title="nine tracks of 16 s")
     for track in nine():
         begin = time.perf_counter()
@@ -73,6 +75,8 @@ def tracks() -> Table:
         seconds = time.perf_counter() - begin
         beats, _ = matched(heard.beats, track.beats, 0.07)
         onsets, off = matched(heard.onsets, track.onsets, 0.05)
+        for name, value in (("tempo", abs(heard.tempo / track.bpm - 1)), ("beats", beats), ("onsets", onsets)):
+            found[name].append(value)
         table.add_row(
             track.name,
             f"{track.bpm:g}",
@@ -82,7 +86,7 @@ def tracks() -> Table:
             f"{1000 * off:.1f}",
             f"{seconds:.3f}",
         )
-    return table
+    return table, found
 
 
 def matched(found: np.ndarray, true: np.ndarray, within: float) -> tuple[float, float]:
@@ -161,7 +165,11 @@ def measure(path: Path, row: Table, film: Film, beats: np.ndarray, song: Path) -
 def main() -> None:
     """Measure and print the tables; leave films and sheets in a folder."""
     console = Console(width=190)
-    console.print(tracks())
+    shown, told = tracks()
+    console.print(shown)
+    if sys.argv[1:] == ["--tracks"]:
+        print(json.dumps(told))
+        return
     names = (
         "film",
         "KB",
@@ -203,6 +211,7 @@ def main() -> None:
             rows = [np.stack(frames[first : first + 12]) for first in range(0, min(len(frames), 96), 12)]
             save_picture(folder / f"{path.stem}.png", contact_sheet(rows, [f"{n * 12}" for n in range(len(rows))]))
     console.print(table)
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

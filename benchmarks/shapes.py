@@ -11,6 +11,7 @@ brightest connected part holds at least 80% of the light and it never jumps by m
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,17 +101,16 @@ class Classifier:
         return float(((described(shapes, self.parts) @ self.weights).argmax(axis=1) == labels).mean())
 
 
-def row(name: str, shapes: list[Shape], labels: Labels, classifiers: list[Classifier]) -> str:
-    """Return a line of the table."""
+def row(name: str, shapes: list[Shape], labels: Labels, classifiers: list[Classifier]) -> dict[str, float]:
+    """Print a line of the table, and return its figures."""
     right = " | ".join(f"{classifier.right(shapes, labels):.1%}" for classifier in classifiers)
     mean_colours = np.stack([shape.colour.mean(axis=0) for shape in shapes])
     between = float(mean_colours.std(axis=0).mean())
     within = float(np.mean([shape.colour.std(axis=0).mean() for shape in shapes]))
-    areas = np.array([shape.area for shape in shapes])
-    return (
-        f"| {name} | {right} | {np.mean([s.whole for s in shapes]):.1%} | {between:.0f} | "
-        f"{within:.1f} | {areas.mean():.0f} ± {areas.std():.0f} |"
-    )
+    areas, whole = np.array([shape.area for shape in shapes]), float(np.mean([s.whole for s in shapes]))
+    size = f"{areas.mean():.0f} ± {areas.std():.0f}"
+    print(f"| {name} | {right} | {whole:.1%} | {between:.0f} | {within:.1f} | {size} |", flush=True)
+    return {"whole": whole, "between": between, "within": within, "area": float(areas.mean())}
 
 
 def made(model: Model, clips: int) -> Iterator[tuple[Frames, int]]:
@@ -143,11 +143,12 @@ def main() -> None:
         "| within a clip | area |\n"
         "|---|---|---|---|---|---|---|"
     )
-    print(row("real, held out", *real["heldout"], classifiers))
+    found = row("real, held out", *real["heldout"], classifiers)
     for model in opened:
         pairs = list(made(model, options.clips))
         shapes, labels = [look(clip) for clip, _ in pairs], np.array([label for _, label in pairs])
-        print(row(model.info.name, shapes, labels, classifiers), flush=True)
+        found = row(model.info.name, shapes, labels, classifiers)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Both are taken of the same clips, in turn, in this process; the machine has to b
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     table = Table("model", "frames", "making and writing", "signing", "ratio", "wanted", "bytes more")
+    found = dict[str, float]()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {FOLDER: f"{folder}/keys"}
         for name, seconds in (("stream-shapes", 4), ("stream-signs", 2)):
@@ -45,12 +47,13 @@ def main() -> None:
                 signing.append(time.perf_counter() - start)
                 grown.append(path.stat().st_size - size)
                 assert examine(path, {}).state == "trusted"
-            ratio = statistics.median(signing) / statistics.median(making)
+            ratio = found[name] = statistics.median(signing) / statistics.median(making)
             row = f"{statistics.median(making) * 1e3:.0f} ms", f"{statistics.median(signing) * 1e3:.1f} ms"
             table.add_row(
                 name, str(clip.frames), *row, f"{ratio:.2%}", f"< {WANTED:.0%}", f"{statistics.median(grown):,.0f}"
             )
     Console().print(table)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

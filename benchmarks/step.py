@@ -141,6 +141,7 @@ def main() -> None:
         middle, low, high = statistics.median(values), min(values), max(values)
         print(f"{name}: {middle * 1000:.0f} ms ({low * 1000:.0f} to {high * 1000:.0f})")
     print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(json.dumps({"ratio": ratios}))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ that were streamed, made at once, and sought; and RFD-rand (no FVD) and motion o
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -97,32 +98,26 @@ def windows(model: Model, start: int, seeds: range) -> Iterator[Frames]:
         yield np.concatenate(list(render(model.generator, requests, model.info.config.clip.frames)), axis=1)
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("dataset")
-    parser.add_argument("--beside", type=Path)
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--sets", type=int, default=4)
-    options = parser.parse_args()
-    if options.sets < 2:
-        parser.error(f"sets is {options.sets}: give 2 or more, a spread is told")
-    torch.set_num_threads(1)
-    model = Model(options.model)
+def promises(model: Model, folder: Path, beside: Path | None, frames: int) -> dict[str, float | list[float]]:
+    """Print and return speed, seams and memory."""
     chunks: dict[str, tuple[Model, int | None]] = {"chunks of 16": (model, 16), "single frames": (model, 1)}
-    if options.beside:
-        chunks[f"beside: {options.beside.name}"] = (Model(options.beside), None)
+    if beside:
+        chunks[f"beside: {beside.name}"] = (Model(beside), None)
     rates: dict[str, list[float]] = {name: [] for name in chunks}
     for _ in range(3):
         for name, (who, chunk) in chunks.items():
             rates[name].append(rate(who, chunk))
     for name, fps in rates.items():
         print(f"{name}: {statistics.median(fps):,.0f} frames/s ({min(fps):,.0f} to {max(fps):,.0f})", flush=True)
-    print("streamed, sought against at once: {:.1e}, {:.1e} of the range".format(*seams(model)), flush=True)
-    few, many = peak(options.model, 100), peak(options.model, options.frames)
-    print(f"memory: {few:.0f} MiB for 100 frames, {many:.0f} for {options.frames:,}: {many / few:.3f}", flush=True)
+    differences = seams(model)
+    print("streamed, sought against at once: {:.1e}, {:.1e} of the range".format(*differences), flush=True)
+    few, many = peak(folder, 100), peak(folder, frames)
+    print(f"memory: {few:.0f} MiB for 100 frames, {many:.0f} for {frames:,}: {many / few:.3f}", flush=True)
+    return {"rate": rates["chunks of 16"], "seams": max(differences), "memory": many / few}
+
+
+def quality(model: Model, options: argparse.Namespace) -> None:
+    """Print the figures of windows that begin at several frames."""
     clip = model.info.config.clip
     nets = [RandomExtractor(clip.channels, seed) for seed in SEEDS]
     how = EvaluationOptions(metrics="fvd", networks="random", clips=options.clips, resamples=0, device="cpu")
@@ -149,6 +144,28 @@ def main() -> None:
         said = (f"{statistics.mean(x):.4f} ± {statistics.stdev(x):.4f}" for x in (rfds, motions))
         print(f"| {start:,} | {' | '.join(said)} |", flush=True)
     print(f"real against real: {figure.floor.value:.4f}" if figure.floor is not None else "no floor")
+
+
+def main() -> None:
+    """Print what is asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset")
+    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--sets", type=int, default=4)
+    parser.add_argument("--only", choices=("promises", "quality"), help="speed, seams and memory; or quality for ever")
+    options = parser.parse_args()
+    if options.sets < 2:
+        parser.error(f"sets is {options.sets}: give 2 or more, a spread is told")
+    torch.set_num_threads(1)
+    model, found = Model(options.model), dict[str, float | list[float]]()
+    if options.only != "quality":
+        found = promises(model, options.model, options.beside, options.frames)
+    if options.only != "promises":
+        quality(model, options)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -314,6 +314,7 @@ def main() -> None:
             wrong += train_and_kill(folder, options.training, options.seed)
         print(f"{options.training} kills while a model was trained or measured")
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
+    print(json.dumps({"wrong": len(wrong)}))
     sys.exit(bool(wrong))
 
 

@@ -11,6 +11,7 @@ those with random weights are timed: time and memory do not depend on their valu
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -88,8 +89,8 @@ def packed(pictures: Pixels) -> None:
         packer.finish()
 
 
-def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> None:
-    """Print the time of each stage, for the frames that the first one gives."""
+def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> float:
+    """Print the time of each stage, for the frames that the first one gives; return the encoder's by the networks'."""
     sampler = upscaler.sampler
     assert isinstance(sampler, Enlarges)
     working = UpscaleOptions(bf16=has_bf16(device))
@@ -120,6 +121,7 @@ def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> None:
     print("| stage | ms a frame | of the networks |\n|---|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value:.1f} | {value / forward:.1%} |")
+    return rows["encoder (H.264), one thread"] / forward
 
 
 def speed(device: str) -> None:
@@ -144,8 +146,8 @@ def speed(device: str) -> None:
         print(f"| {name} | {weights:,} | {giga:.2f} | {ms:.1f} | {1e3 / ms:.1f} | {giga / ms * 1e3:.0f} |")
 
 
-def memory(base: Path, upscaler: Path, long: int) -> None:
-    """Print the peak memory of a long video and of one a tenth as long: medians of three."""
+def memory(base: Path, upscaler: Path, long: int) -> float:
+    """Print the peak memory of a long video and of one a tenth as long, medians of three; return their ratio."""
     code = (
         "import sys, footage\nfrom pathlib import Path\nfrom footage.training.cost import peak_gib\n"
         "footage.generate(Path(sys.argv[1]), Path(sys.argv[3]), count=1, frames=int(sys.argv[4]), device='cpu',"
@@ -161,6 +163,7 @@ def memory(base: Path, upscaler: Path, long: int) -> None:
             print(f"{frames} frames of 1280×720: peak {peaks[-1]:.0f} MiB", flush=True)
     short, much = (statistics.median(peaks) for peaks in found.values())
     print(f"medians {much:.0f} : {short:.0f} MiB, {much / short:.3f}")
+    return much / short
 
 
 def main() -> None:
@@ -173,7 +176,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=1500)
     parser.add_argument("--only", choices=("stages", "speed", "memory"))
     options = parser.parse_args()
-    device = find_device().device
+    device, found = find_device().device, dict[str, float]()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         base = options.base or random_model(Path(folder) / "base", "stream-64", clip__height=64, clip__width=112)
         upscaler = options.upscaler or random_model(Path(folder) / "upscaler", "upscale-x4")
@@ -181,17 +184,15 @@ def main() -> None:
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # as the encoder has: all work is counted alike
             first, generator = partial(read_window, options.clip, 0.0, options.frames), Model(base, device)
-            if options.clip is None:
-                stages(
-                    lambda: next(generator.generate(1, frames=options.frames)).array(), Model(upscaler, device), device
-                )
-            else:
-                stages(lambda: first()[0], Model(upscaler, device), device)
+            made = partial(generator.generate, 1, frames=options.frames)
+            small = (lambda: next(made()).array()) if options.clip is None else (lambda: first()[0])
+            found["encoder"] = stages(small, Model(upscaler, device), device)
             torch.set_num_threads(threads)
         if options.only in (None, "speed"):
             speed(device)
         if options.only in (None, "memory") and options.long:
-            memory(base, upscaler, options.long)
+            found["memory"] = memory(base, upscaler, options.long)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
