@@ -11,7 +11,7 @@ comma := ,
 by_hash = $(if $(LOCKED),$(PIP) --require-hashes --no-deps --requirement $(1))
 itself = $(PIP) $(if $(LOCKED),--no-build-isolation) --editable '.[$(1)]'
 
-.PHONY: demo test nightly check audit lock format bench site gpu-pack clean
+.PHONY: demo test nightly check audit lock format bench bench-page bench-status bench-enter site gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
@@ -52,9 +52,16 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Slow figures, run by hand on an idle machine.
+# The figures of docs/benchmarks.md: all, or those of ROW="store help". bench-page writes the page from what is noted, without
+# rows whose code has changed since; bench-status says which ones; bench-enter notes what was measured elsewhere, FILE.
 bench: .venv/installed-dev
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/bench.py measure $(ROW)
+
+bench-page bench-status: .venv/installed-dev
+	$(BIN)/python benchmarks/bench.py $(@:bench-%=%)
+
+bench-enter: .venv/installed-dev
+	$(BIN)/python benchmarks/bench.py enter $(FILE)
 
 # The documentation as a site, into site/: any static server shows it, and so does a browser that opens its index.html.
 # Its builder alone is not locked: nothing of it reaches who uses footage.

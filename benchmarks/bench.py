@@ -42,7 +42,7 @@ from rows import ROWS, Row
 
 from footage.errors import FootageError
 from footage.files import refuse_newer, write_json, write_text
-from footage.machines.local import cores
+from footage.machines.local import GPUS, cores
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTES = "docs/benchmarks.json"
@@ -97,10 +97,16 @@ def part_of(tree: ast.AST, name: str) -> ast.AST | None:
 
 
 @cache
+def parsed(content: bytes) -> ast.AST:
+    """Return the syntax tree of a file, which several rows name."""
+    return ast.parse(content)
+
+
+@cache
 def digest(content: bytes, python: bool, part: str = "") -> str:
     """Return 12 digits that stand for what a file does, or a part of it; `missing` where it has no such part."""
     if python:
-        tree: ast.AST | None = ast.parse(content)
+        tree: ast.AST | None = parsed(content)
         for name in part.split(".") if part else ():
             tree = part_of(tree, name) if tree is not None else None
         if tree is None:
@@ -111,15 +117,13 @@ def digest(content: bytes, python: bool, part: str = "") -> str:
 
 def machine() -> str:
     """Return what figures are measured on: processor, cores, GPU, Python, PyTorch."""
-    import torch
-
     cpu, facts = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if facts.exists():
         cpu = next((line.split(":")[1].strip() for line in facts.open() if line.startswith("model name")), cpu)
-    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    cards = (line for path in GPUS.glob("*/information") for line in path.open() if line.startswith("Model:"))
     count = f"{cores()} core{'s' if cores() > 1 else ''}"
     versions = [f"Python {platform.python_version()}", f"PyTorch {importlib.metadata.version('torch').split('+')[0]}"]
-    return ", ".join([cpu, count, *gpu, *versions])
+    return ", ".join([cpu, count, *(card.split(":")[1].strip() for card in cards), *versions])
 
 
 class Bench:
@@ -281,8 +285,8 @@ class Bench:
             row, letter = self.rows[name], chr(ord("A") + machines.index(note.machine))
             cells = row.what, row.written(note.values), row.wanted(note.values), letter, f"`{note.commit}`", note.date
             lines.append("| " + " | ".join((*cells, f"`{name}`")) + " |")
-        lines += ["", *(f"**{chr(ord('A') + place)}**: {name}\n" for place, name in enumerate(machines))]
-        return "\n".join(lines)
+        named = [f"**{chr(ord('A') + place)}**: {name}" for place, name in enumerate(machines)]
+        return "\n".join([*lines, "", *named, ""]) if living else ""
 
     def shown(self, text: str) -> str:
         """Return the text of a page with the table and the figures that are true now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import random
 import resource
 import statistics
@@ -156,17 +157,19 @@ def main() -> None:
             print(f"filled in {time.perf_counter() - started:.0f} s, {memory():.0f} MB")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         columns = ("", "request", "median, ms", "p95, ms", "p95, ms of processor", "limit, ms")
-        table = Table(*columns, title=f"{options.rows:,} clips, {size:.0f} MB")
+        table, slowest = Table(*columns, title=f"{options.rows:,} clips, {size:.0f} MB"), dict.fromkeys(LIMITS, 0.0)
         with Library(folder) as library:
             for kind, name, ask in requests(library, options.rows):
                 times, busy = measure(ask, options.rounds)
                 high = statistics.quantiles(times, n=20)[-1]
+                slowest[kind] = max(slowest[kind], high)
                 mark = "" if high < LIMITS[kind] else " (too slow)"
                 own = f"{statistics.quantiles(busy, n=20)[-1]:.1f}"
                 middle = f"{statistics.median(times):.1f}"
                 table.add_row(kind, name, middle, f"{high:.1f}{mark}", own, f"{LIMITS[kind]:.0f}")
         Console().print(table)
         print(f"memory: {memory():.0f} MB, the filling included" if not options.keep else f"memory: {memory():.0f} MB")
+        print(json.dumps(slowest))
 
 
 if __name__ == "__main__":
