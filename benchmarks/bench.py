@@ -313,7 +313,8 @@ class Bench:
 
     def status(self) -> Table:
         """Return all rows, and how things stand with them."""
-        table = Table("row", "figure", "goal", "state", box=None)
+        table = Table("row", "figure", "goal", box=None)
+        table.add_column("state", overflow="fold")
         for name, row in self.rows.items():
             how = ("on an idle machine" if row.idle else "") if row.command else "to be entered"
             if name not in self.notes:
