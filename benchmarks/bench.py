@@ -158,9 +158,9 @@ class Bench:
         return done.stdout
 
     def digests(self, row: Row, commit: str = "") -> dict[str, str]:
-        """Return a digest of each file that a row names, now or at a commit."""
+        """Return a digest of each file that a row names, now or at a commit; and of the call of its script."""
         kept = self.git("ls-tree", "-r", "--name-only", commit).decode().splitlines() if commit else []
-        found = {}
+        found = {"call": digest(f"{row.command} {row.figure}".encode(), False)} if row.command else {}
         for source in row.sources:
             pattern, _, part = source.partition("::")
             fixed = pattern.split("*")[0]
@@ -205,23 +205,22 @@ class Bench:
         Raises:
             FootageError: a row is not known or is entered, or files that rows name are not committed.
         """
-        for name in names:
-            if name not in self.rows or not self.rows[name].command:
-                remedy = (
-                    f"those that can be measured are {', '.join(row.name for row in self.rows.values() if row.command)}"
-                )
-                raise FootageError(f"{name} is no row that can be measured", remedy)
+        asked = {name: row for name, row in self.rows.items() if row.command and (name in names or not names)}
+        if strange := set(names) - set(asked):
+            remedy = f"those are {', '.join(name for name, row in self.rows.items() if row.command)}"
+            raise FootageError(f"{', '.join(sorted(strange))} is no row that can be measured", remedy)
         commands: dict[str, list[Row]] = {}
-        for row in self.rows.values():
-            idle = busy or not row.idle or os.getloadavg()[0] <= BUSY * cores()
-            if row.command and (row.name in names or not names) and idle:
+        for name, row in asked.items():
+            if row.idle and not busy and os.getloadavg()[0] > BUSY * cores():
+                console.print(f"{name} is left out: it wants an idle machine (--busy measures all the same)")
+            else:
                 commands.setdefault(row.command, []).append(row)
-            elif row.command and (row.name in names or not names):
-                console.print(f"{row.name} is left out: it wants an idle machine (--busy measures all the same)")
         named = {path.split("::")[0] for rows in commands.values() for row in rows for path in self.digests(row)}
         lines = self.git("status", "--porcelain", "--", *sorted(named)).decode().splitlines() if named else []
-        if unkept := [line[3:] for line in lines]:
-            raise FootageError(f"{', '.join(unkept)} changed since the last commit", "commit: figures name theirs")
+        if lines:
+            raise FootageError(
+                f"{', '.join(line[3:] for line in lines)} changed since the last commit", "commit: figures name theirs"
+            )
         commit, here, wrong = self.git("rev-parse", "--short", "HEAD").decode().strip(), machine(), list[str]()
         for command, rows in commands.items():
             files = {row.name: self.digests(row) for row in rows}
@@ -268,9 +267,8 @@ class Bench:
             machine, commit, date, figures = (told[key] for key in ("machine", "commit", "date", "figures"))
             datetime.date.fromisoformat(date)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FootageError(
-                f"{path} cannot be entered ({error})", "give machine, commit, date and figures"
-            ) from error
+            problem = f"{path} cannot be entered ({error})"
+            raise FootageError(problem, "give machine, commit, date and figures") from error
         short = self.git("rev-parse", "--short", f"{commit}^{{commit}}").decode().strip()
         for name, values in figures.items():
             files = self.digests(self.rows[name], short) if name in self.rows else {}
@@ -285,7 +283,7 @@ class Bench:
             row, letter = self.rows[name], chr(ord("A") + machines.index(note.machine))
             cells = row.what, row.written(note.values), row.wanted(note.values), letter, f"`{note.commit}`", note.date
             lines.append("| " + " | ".join((*cells, f"`{name}`")) + " |")
-        named = [f"**{chr(ord('A') + place)}**: {name}" for place, name in enumerate(machines)]
+        named = [f"- **{chr(ord('A') + place)}**: {name}" for place, name in enumerate(machines)]
         return "\n".join([*lines, "", *named, ""]) if living else ""
 
     def shown(self, text: str) -> str:
@@ -321,12 +319,8 @@ class Bench:
                 table.add_row(name, "–", row.goal, "never measured" + (f" ({how})" if how else ""))
                 continue
             values, changed = self.notes[name].values, self.changed(name)
-            state = (
-                f"to be measured again{f' ({how})' if how else ''}: {', '.join(changed)} changed"
-                if changed
-                else "lives"
-            )
-            table.add_row(name, row.written(values), row.wanted(values).replace("*", ""), state)
+            again = f"to be measured again{f' ({how})' if how else ''}: {', '.join(changed)} changed"
+            table.add_row(name, row.written(values), row.wanted(values).replace("*", ""), again if changed else "lives")
         return table
 
 
