@@ -4,12 +4,17 @@ python benchmarks/locks.py [--clips 400] [--rounds 7]
 
 Two data sets: frames of 64×64 stored raw, and of 512×288 stored as JPEG. Each round loads as many clips from one and
 then from the other, by the loader that training uses. The first epoch opens pages; later ones find them in memory,
-where they fit (1 GiB): both are shown, the first as `opening`, with a new reader in each round.
+where they fit (1 GiB), and open them again where they do not: all three are shown, with a new reader in each round.
+`windows` are what the loader gives; `tensors` the floating-point numbers that a step is given, of the same windows.
+
+Then the ceiling: what a page of 64 KiB takes to be decrypted by `cryptography`, and to be copied, both from a file that
+is mapped into memory, at random, into memory that was used before; nothing that reads locked pages takes less.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -19,14 +24,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.console import Console
 from rich.table import Table
 
 from footage.config import IngestConfig
+from footage.data import locked_arrays
 from footage.data.clips import BuiltInClips, DatasetClips, Loader
 from footage.data.ingest.pipeline import ingest
 from footage.data.store import Dataset
 from footage.files import locked
+from footage.generation.rollout import from_uint8
 from footage.trust import locks
 
 WANTED = 0.8
@@ -46,15 +54,53 @@ def make(folder: Path, count: int, height: int, width: int) -> Path:
     return folder / "plain"
 
 
-def rate(folder: Path, clips: int, warm: bool) -> float:
-    """Return clips for a second of a processor, so that other programs count little; `warm` after all were read."""
+READINGS = ("in memory", "opening", "not kept")
+
+
+def rate(folder: Path, clips: int, reading: str, tensors: bool) -> float:
+    """Return clips for a second of a processor, so that other programs count little.
+
+    Args:
+        folder: of the data set.
+        clips: how many to load.
+        reading: one of `READINGS`: after all were read; for the first time; without room to keep what is opened.
+        tensors: go on to the tensors of a step.
+    """
+    locked_arrays.KEPT = 0 if reading == "not kept" else 2**30
     loader = Loader(DatasetClips(Dataset(folder)), "train", frames=FRAMES, batch_size=BATCH, seed=0)
-    for first in range(0, 4 * len(loader.units), BATCH) if warm else ():
+    for first in range(0, 4 * len(loader.units), BATCH) if reading == "in memory" else ():
         loader.batch(first)
     began = time.process_time()
     for first in range(0, clips, BATCH):
-        loader.batch(first)
+        frames = loader.batch(first)[0]
+        if tensors:
+            from_uint8(frames, "cpu")
     return clips / (time.process_time() - began)
+
+
+def ceiling(folder: Path, pages: int = 2000) -> tuple[float, float]:
+    """Return the seconds of a processor that a page takes to be decrypted, and to be copied."""
+    cipher, nonce = AESGCM(bytes(32)), bytes(12)
+    page = nonce + cipher.encrypt(nonce, np.random.default_rng(0).bytes(locked.PAGE), b"")
+    (folder / "pages").write_bytes(page * pages)
+    mapped = np.memmap(folder / "pages", np.uint8, "r")
+    stored, into = mapped.data, np.zeros(locked.PAGE, np.uint8)
+    mapped.sum()
+    numbers = np.random.default_rng(1).permutation(pages).tolist()
+
+    def decrypt(at: int) -> None:
+        cipher.decrypt_into(stored[at : at + 12], stored[at + 12 : at + len(page)], b"", into.data)
+
+    def copy(at: int) -> None:
+        into[:] = mapped[at : at + locked.PAGE]
+
+    taken = []
+    for work in (decrypt, copy):
+        began = time.process_time()
+        for number in numbers:
+            work(number * len(page))
+        taken.append((time.process_time() - began) / pages)
+    return taken[0], taken[1]
 
 
 def main() -> None:
@@ -80,22 +126,25 @@ def main() -> None:
             shutil.copytree(plain, hidden)
             locks.lock_folder(hidden, "passphrase")
             sizes = [sum(path.stat().st_size for path in folder.glob("shard-*")) for folder in (plain, hidden)]
-            for warm in (True, False):
+            for reading, tensors in itertools.product(READINGS, (False, True)):
                 rates: list[tuple[float, float]] = []
                 for number in range(options.rounds):
                     order = (plain, hidden) if number % 2 else (hidden, plain)
-                    found = {
-                        folder: rate(folder, options.clips if height < 100 else options.clips // 8, warm)
-                        for folder in order
-                    }
+                    count = options.clips if height < 100 else options.clips // 8
+                    found = {folder: rate(folder, count, reading, tensors) for folder in order}
                     rates.append((found[plain], found[hidden]))
                 ratios = [b / a for a, b in rates]
-                told[f"{name}, {'in memory' if warm else 'opening'}"] = ratios
+                told[f"{name}, {reading}{', tensors' if tensors else ''}"] = ratios
                 ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
                 medians = (f"{statistics.median(column):,.0f}" for column in zip(*rates, strict=True))
-                more = f"{sizes[1] / sizes[0] - 1:.3%}"
-                table.add_row(name, "in memory" if warm else "opening", *medians, ratio, f"≥ {WANTED}", more)
-    Console().print(table)
+                more, what = f"{sizes[1] / sizes[0] - 1:.3%}", "tensors" if tensors else "windows"
+                table.add_row(name, f"{reading}, {what}", *medians, ratio, f"≥ {WANTED}", more)
+    Console(width=120).print(table)
+    with tempfile.TemporaryDirectory() as place:
+        decrypted, copied = (
+            np.median(column) * 1e6 for column in zip(*(ceiling(Path(place)) for _ in range(5)), strict=True)
+        )
+    print(f"a page of 64 KiB: decrypted in {decrypted:.1f} µs of a processor, copied in {copied:.1f} µs")
     print(json.dumps(told))
 
 

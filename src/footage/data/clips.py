@@ -579,10 +579,11 @@ class Loader:
         shape = (self.local, self.frames, *self.source.shape)
         clips: Pixels = np.empty(shape, np.uint16 if isinstance(self.source, HasVolumes) else np.uint8)
         labels = np.empty(self.local, dtype=np.int64)
+        draw = self.source.draw if isinstance(self.source, DrawsClips) else None  # asked once: it takes 50 µs
         for row in range(self.local):
             number = clips_seen + self.rank * self.local + row
-            if isinstance(self.source, DrawsClips):
-                clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
+            if draw is not None:
+                clips[row], labels[row] = draw(self.split, number, self.seed, self.frames), -1
                 continue
             unit = self._unit(number)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 import threading
@@ -15,30 +16,42 @@ import psutil
 from footage.files.locked import HEAD, PAGE, PLACE, LockedFile, folder_of, name_below, opened_folder
 
 KEPT = 2**30
-"""Bytes of opened pages that are kept in memory, at most; less where there is little of it."""
+"""Bytes of opened files that are kept in memory, at most; less where there is little of it."""
 Bytes = npt.NDArray[np.uint8]
 
 
 class Pages:
-    """Opened pages of some files, kept in memory up to a limit; the file that was not read for longest goes first."""
+    """Room in memory for the opened pages of some files; those of others are opened whenever they are read.
+
+    Nothing is let go for something else: clips are read in a new order in each epoch, and what was not read for
+    longest is as likely to be read next as any other.
+    """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit = min(KEPT, psutil.virtual_memory().available // 4) if limit is None else limit
-        self.files: dict[int, LockedBytes] = {}
-        self.held = 0
+        self.left = min(KEPT, psutil.virtual_memory().available // 4) if limit is None else limit
         self._guard = threading.Lock()
 
-    def grown(self, file: LockedBytes, there: npt.NDArray[np.bool_], numbers: npt.NDArray[np.int64]) -> None:
-        """Take note of pages that a file holds now, and mark them in `there`."""
+    def take(self, size: int) -> bool:
+        """Take room for a whole file; False where there is none left."""
         with self._guard:
-            new, there[numbers] = int((~there[numbers]).sum()), True
-            if file.holds(there):
-                self.files.pop(id(file), None)
-                self.files[id(file)] = file
-                self.held += new * PAGE
-            while self.held > self.limit and len(self.files) > 1:
-                first = self.files.pop(next(iter(self.files)))
-                self.held -= first.forget()
+            fits = size <= self.left
+            self.left -= size if fits else 0
+        return fits
+
+
+def fresh_memory(size: int) -> Bytes:
+    """Return zeros, which cost nothing until they are written to.
+
+    The system is asked for a process's own, 2 MiB at a time (`MADV_HUGEPAGE`): shared memory, or 4 KiB at a time, takes
+    several times as long to come as what is opened into it.
+    """
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return np.zeros(size, np.uint8)
+    memory = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system that was built without
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)[:size]
 
 
 class LockedBytes:
@@ -46,7 +59,7 @@ class LockedBytes:
 
     Args:
         path: the file.
-        pages: where the opened ones are counted.
+        pages: room for the opened ones.
     """
 
     def __init__(self, path: Path, pages: Pages) -> None:
@@ -54,14 +67,12 @@ class LockedBytes:
         assert folder is not None
         self.file = LockedFile(path, *opened_folder(folder), name_below(path, folder))
         self.file.close()  # it is read through the map, by many threads
-        self.pages, self._stored = pages, np.memmap(path, np.uint8, "r").data
-        self._new()
-
-    def _new(self) -> None:
-        count = -(-self.file.size // PAGE)
-        # NumPy asks for huge pages, of 2 MiB, each of which is cleared as a whole for the first 64 KiB opened in it.
-        memory = np.frombuffer(mmap.mmap(-1, max(1, self.file.size)), np.uint8)[: self.file.size]
-        self._held: tuple[Bytes, npt.NDArray[np.bool_]] = memory, np.zeros(count, np.bool_)
+        self._stored = np.memmap(path, np.uint8, "r").data
+        self._kept = fresh_memory(self.file.size) if pages.take(self.file.size) else None
+        self._there = np.zeros(-(-self.file.size // PAGE), np.bool_)
+        """Which pages are open in `_kept`."""
+        self._edge: tuple[int, Bytes] = -1, np.empty(0, np.uint8)
+        """A page that was opened for a part of it, and its number, where none are kept: what follows begins in it."""
 
     def __len__(self) -> int:
         return self.file.size
@@ -69,27 +80,40 @@ class LockedBytes:
     def __getitem__(self, span: slice) -> Bytes:
         begin, end, step = span.indices(self.file.size)
         assert step == 1
-        held, there = self._held  # another thread may exchange them meanwhile
-        first, last = begin // PAGE, -(-end // PAGE)
-        into, missing = held.data, first + np.flatnonzero(~there[first:last])
-        for number in missing.tolist():
-            at = HEAD + number * PLACE
-            self.file.open_into(number, self._stored[at : at + PLACE], into[number * PAGE : (number + 1) * PAGE])
-        if len(missing):
-            self.pages.grown(self, there, missing)
-        part = held[begin:end]
+        if self._kept is None:
+            part = self._opened(begin, max(begin, end))
+        else:
+            first = begin // PAGE
+            for number in (first + np.flatnonzero(~self._there[first : -(-end // PAGE)])).tolist():
+                self._open(number, self._kept[number * PAGE : (number + 1) * PAGE])
+                self._there[number] = True
+            part = self._kept[begin:end]
         part.flags.writeable = False
         return part
 
-    def holds(self, there: npt.NDArray[np.bool_]) -> bool:
-        """Tell whether a table of pages is the one in use."""
-        return self._held[1] is there
+    def _open(self, number: int, into: Bytes) -> None:
+        at = HEAD + number * PLACE
+        self.file.open_into(number, self._stored[at : at + PLACE], into.data)
 
-    def forget(self) -> int:
-        """Let the opened pages go; return how many bytes they were. Views that were given keep theirs."""
-        count = int(self._held[1].sum()) * PAGE
-        self._new()
-        return count
+    def _opened(self, begin: int, end: int) -> Bytes:
+        """Return bytes that are not kept: whole pages are opened in their place, of others the part is copied."""
+        part, at = np.empty(end - begin, np.uint8), begin
+        while at < end:
+            number, first = divmod(at, PAGE)
+            length = min(PAGE, self.file.size - number * PAGE)
+            count = min(length - first, end - at)
+            place = part[at - begin : at - begin + count]
+            if count == length:
+                self._open(number, place)
+            else:
+                held, page = self._edge  # another thread may exchange it meanwhile
+                if held != number:
+                    page = np.empty(length, np.uint8)
+                    self._open(number, page)
+                    self._edge = number, page
+                place[:] = page[first : first + count]
+            at += count
+        return part
 
 
 class LockedArray:

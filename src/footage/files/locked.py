@@ -362,6 +362,10 @@ class LockedFile(io.RawIOBase):
             self._cipher = _cipher(
                 _derived(key, self._file, b"footage lock 1 file\0" + name.encode("utf-8", "surrogateescape"))
             )
+            from cryptography.exceptions import InvalidTag
+
+            self._faults: tuple[type[Exception], ...] = InvalidTag, ValueError
+            self._decrypt_into = getattr(self._cipher, "decrypt_into", None)  # newer versions of cryptography have it
             self.size = 0
             if mode == "write":
                 self._handle.write(bytes(HEAD))
@@ -378,11 +382,9 @@ class LockedFile(io.RawIOBase):
                 self._handle.close()
 
     def _open(self, content: bytes, bound: bytes) -> bytes:
-        from cryptography.exceptions import InvalidTag
-
         try:
             plain: bytes = self._cipher.decrypt(content[:NONCE], content[NONCE:], bound)
-        except (InvalidTag, ValueError):
+        except self._faults:
             raise self._damaged() from None
         return plain
 
@@ -395,16 +397,12 @@ class LockedFile(io.RawIOBase):
 
     def open_into(self, number: int, content: memoryview, plain: memoryview) -> None:
         """Open a page, of which the bytes on disk are given, into memory that is as long."""
-        from cryptography.exceptions import InvalidTag
-
-        try:
-            decrypt_into = self._cipher.decrypt_into  # newer versions of cryptography
-        except AttributeError:
+        if self._decrypt_into is None:
             plain[:] = self.opened(number, bytes(content))
             return
         try:
-            decrypt_into(content[:NONCE], content[NONCE:], MAGIC + number.to_bytes(8, "little"), plain)
-        except (InvalidTag, ValueError):
+            self._decrypt_into(content[:NONCE], content[NONCE:], MAGIC + number.to_bytes(8, "little"), plain)
+        except self._faults:
             raise self._damaged() from None
 
     def _turn_to(self, number: int) -> None:
