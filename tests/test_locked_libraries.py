@@ -29,7 +29,6 @@ from footage.library.query import ClipQuery
 from footage.library.similarity import Vectors
 from footage.machines.local import environment
 from footage.media.thumbnails import read_thumbnails
-from footage.studio.app import Address, Server
 from footage.trust import locks
 from tests.libraries import make_older, save_clip
 
@@ -266,8 +265,6 @@ def test_what_would_be_plain_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match="the data set would not be"):
         ingest((clip,), tmp_path / "data", quiet=True)
-    with pytest.raises(LockError, match="footage library"):
-        Server(tmp_path / "library", tmp_path / "models", Address(port=0))
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import LibraryError
+from footage.files import locked
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
 from footage.library.additions import ClipDetails
@@ -142,9 +144,20 @@ class Library:
         """Open a zip file, to take in what it holds file by file; see `ZipImport`."""
         return ZipImport(self._storage, Path(path), most_bytes, most_files, title, used)
 
+    @property
+    def key_source(self) -> str:
+        """Where the key of a locked library comes from, one of `files.locked.SOURCES`; empty for a plain one."""
+        lock = locked.folder_of(self.folder)
+        return "" if lock is None else str(locked.read_header(lock)["key"]["from"])
+
     def upload_path(self, name: str) -> Path:
-        """Return where an upload of a name waits to be taken in; what lies there for an hour is taken for abandoned."""
+        """Return where an upload of a name waits to be taken in; what lies there for an hour is taken for abandoned.
+
+        For a locked library that is the folder of temporary files, which a studio has in memory.
+        """
         folder = self._storage.file_store.partial
+        if self.key_source:
+            folder = Path(tempfile.gettempdir()) / "uploads"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / Path(name).name
 

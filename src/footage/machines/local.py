@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,6 +35,21 @@ def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def memory_folder() -> Path | None:
+    """Return a folder whose files lie in memory and on no disk; None where this machine has none.
+
+    That of temporary files, where it is one, else the system's own (`/dev/shm` on Linux), else the session's.
+    """
+    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
+    for name in (tempfile.gettempdir(), "/dev/shm", os.environ.get("XDG_RUNTIME_DIR")):
+        place = Path(name).resolve() if name else None
+        if place is not None and place.is_dir() and os.access(place, os.W_OK):
+            nearest = next((folder for folder in (place, *place.parents) if folder in mounts), None)
+            if nearest is not None and mounts[nearest] in ("tmpfs", "ramfs"):
+                return place
+    return None
 
 
 def processors() -> list[int]:

@@ -6,6 +6,7 @@ writes, and `{name}`, who speaks, in a script. It is run without a shell.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from footage.errors import ConfigError, MediaError
+from footage.files import locked
 
 ESPEAK = "espeak-ng -w {out} {text}"
 """The program that is taken where none is given and it is there."""
@@ -95,7 +97,13 @@ def say(command: str, text: str, out: Path, name: str = "") -> Path:
     words = [word.replace("{out}", str(out)).replace("{name}", name).replace("{text}", text) for word in words]
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SPEECH_SECONDS
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SPEECH_SECONDS,
+            env={name: value for name, value in os.environ.items() if name != locked.PASSPHRASE},
         )
     except OSError as error:
         raise ConfigError(

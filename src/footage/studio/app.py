@@ -23,8 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from footage import __version__
-from footage.errors import ConfigError, FootageError, LockError
-from footage.files import locked
+from footage.errors import ConfigError, FootageError
 from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
@@ -49,7 +48,7 @@ from footage.studio.routes import (
     trainings,
 )
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
-from footage.studio.state import Studio
+from footage.studio.state import Studio, temporary_in_memory
 
 ROUTERS = (
     clips.router,
@@ -137,6 +136,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         limits=studio.limits,
         routes=routes,
         answer=error_response,
+        hidden=studio.locked,
     )
     return app
 
@@ -259,7 +259,7 @@ class Server:
 
     Raises:
         ConfigError: the port is not free.
-        LockError: the library is locked.
+        LockError: the library is locked, and its key is not known, or this machine has no files in memory.
         LibraryError: the library cannot be opened.
     """
 
@@ -276,9 +276,6 @@ class Server:
         self.token = secrets.token_urlsafe(24) if (beyond or address.token) and not address.accounts else None
         """What is asked for, to be shown once; None where nothing is."""
         limits = limits or Limits()
-        if locked.folder_of(library) is not None:
-            problem = f'"{library}" is locked, and uploads, jobs and exports of a studio would be plain on the disk'
-            raise LockError(problem, "use footage library, or unlock it")
         self._socket = address.bind()
         port = self._socket.getsockname()[1]
         self.address = address.url(port)
@@ -286,7 +283,11 @@ class Server:
         opened = Library(library)
         accounts = Accounts(opened.folder) if address.accounts else None
         keys = Keys(self.token, limits.tries, port, accounts)
-        self.studio = Studio(opened, Catalog(models), keys, limits, sources, speech)
+        with contextlib.ExitStack() as held:
+            if opened.key_source:
+                held.enter_context(temporary_in_memory())
+            self.studio = Studio(opened, Catalog(models), keys, limits, sources, speech)
+            self._held = held.pop_all()
         names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
         app = application(self.studio, names, addresses=beyond)
         config = uvicorn.Config(
@@ -323,7 +324,8 @@ class Server:
 
     def run(self) -> None:
         """Serve until Ctrl-C is pressed."""
-        self._server.run(sockets=[self._socket])
+        with self._held:
+            self._server.run(sockets=[self._socket])
 
     def start(self) -> None:
         """Serve in a thread; return when it answers."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from footage import files
 from footage.config import Config
 from footage.config.presets import PRESETS
 from footage.data.store import read_dataset_info
-from footage.errors import ConfigError, DatasetError, FootageError, ModelError
+from footage.errors import ConfigError, DatasetError, FootageError
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
 from footage.studio.training_form import family
@@ -461,7 +462,7 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
             family=family(info.config),
             bytes=weights_path(path, info).stat().st_size,
         )
-    except ModelError as error:
+    except FootageError as error:
         return ModelEntry(name, damaged=plain(error, LONGEST_REASON))
     except Exception as error:  # whatever one model holds, it costs no other
         return ModelEntry(name, damaged=f"it cannot be read ({type(error).__name__}: {plain(error)})")
@@ -478,7 +479,7 @@ def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
             isinstance(label, str) for label in info.labels
         ):
             raise DatasetError("its dataset.json holds what is no size, rate or label", "make the dataset again")
-    except (DatasetError, OSError) as error:
+    except (FootageError, OSError) as error:
         return DatasetEntry(name, damaged=plain(error, LONGEST_REASON))
     return DatasetEntry(
         name=name,
@@ -507,12 +508,14 @@ def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
         damage = reason
     else:
         try:
-            value = json.loads(config.read_text(encoding="utf-8"))
+            value = json.loads(files.read_bytes(config))
             names = value["config"]["preset"], value["data"]["name"]
             if not all(isinstance(text, str) for text in names):
                 raise TypeError("preset and data are no texts")
             preset, dataset = map(plain, names)
             kind = family(PRESETS[preset].config) if preset in PRESETS else ""
+        except FootageError as error:
+            damage = plain(error, LONGEST_REASON)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             damage = f"its config.json cannot be read ({type(error).__name__}: {plain(error)})"
     clips = max(int(rows[-1]["clips"]) if rows else 0, 0 if status is None else status.clips)

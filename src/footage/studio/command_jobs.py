@@ -12,6 +12,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -148,10 +149,15 @@ class CommandJobs:
     Args:
         catalog: the folder in which all is made, and where data, models and runs are found by their names.
         report: says how far a job is; raises what ends it where it was given up.
+        key_source: where the library's key comes from, see `Library.key_source`: what is made of what is locked is
+            locked by that too, or lies in memory.
     """
 
-    def __init__(self, catalog: Catalog, report: Callable[[BackgroundJob, float, str], None]) -> None:
+    def __init__(
+        self, catalog: Catalog, report: Callable[[BackgroundJob, float, str], None], key_source: str = ""
+    ) -> None:
         self._catalog, self._report, self._folder = catalog, report, catalog.folder.resolve()
+        self._key_source = key_source
 
     def ingest(self, job: BackgroundJob) -> dict[str, Any]:
         """Make a data set, or bring it up to date; return its name and that of its audit."""
@@ -159,6 +165,8 @@ class CommandJobs:
         name = request["to"]
         words = ["ingest", *request["sources"], "--to", str(self._folder / name), *knob_words(request["options"])]
         words += [] if request.get("advise", True) else ["--no-advise"]
+        words += ["--lock", "--yes"] if self._key_source else []
+        words += ["--keyring"] if self._key_source == "keyring" else []
         until = time.monotonic() + ENDING
         while True:
             try:
@@ -167,7 +175,8 @@ class CommandJobs:
             except CommandFailed as error:  # the last studio's may still be saving
                 if not error.problem.startswith("another ingest is writing") or time.monotonic() > until:
                     raise
-        return {"dataset": name, "report": f"{name}/audit.html"}
+        report = f"{name}/audit.html"
+        return {"dataset": name} | ({"report": report} if (self._folder / report).is_file() else {})
 
     def embed(self, job: BackgroundJob, library: Path) -> dict[str, Any]:
         """Let a network look at the clips that none has looked at; what it has seen stays when the job is given up."""
@@ -177,7 +186,7 @@ class CommandJobs:
     def film(self, job: BackgroundJob, library: Library) -> dict[str, Any]:
         """Make the film of a timeline and file it; what was made of it before a job was given up is gone on with."""
         request = job.request
-        place = self._folder / request["to"]
+        place = (Path(tempfile.gettempdir()) if self._key_source else self._folder) / request["to"]
         place.parent.mkdir(parents=True, exist_ok=True)
         told, film = (place.with_name(f"{place.name}.{suffix}") for suffix in ("json", "mp4"))
         files.write_json(told, request["timeline"])

@@ -293,7 +293,8 @@ def client_address(scope: Scope) -> str:
 class Guard:
     """The middleware that every request passes.
 
-    With `addresses`, the server may also be called by any of its addresses: a rebound name never is one.
+    With `addresses`, the server may also be called by any of its addresses: a rebound name never is one. With `hidden`,
+    browsers are to keep nothing but what comes with footage.
     """
 
     def __init__(
@@ -305,10 +306,11 @@ class Guard:
         limits: Limits,
         routes: Iterable[Route],
         answer: Callable[[Request, int, str, str], Response],
+        hidden: bool = False,
     ) -> None:
         self._app, self._keys, self._limits, self._answer = app, keys, limits, answer
         self._names = {name.lower().rstrip(".") for name in names}
-        self._addresses = addresses
+        self._addresses, self._hidden = addresses, hidden
         self._bucket = Bucket(limits.changes, limits.burst)
         self._least = LeastRoles(routes)
         self._waiting = 0
@@ -318,7 +320,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        sender = with_headers(send, scope)
+        sender = with_headers(send, scope, self._hidden and not scope["path"].startswith("/static/"))
         if not self.serves(Headers(scope=scope).get("host", "")):
             refusal = refuse(421, "this host name is not served here", "start with --names NAME to allow it")
             await refusal(scope, receive, sender)
@@ -463,8 +465,8 @@ def refuse(status: int, problem: str, remedy: str, headers: Mapping[str, str] | 
     return JSONResponse({"problem": problem, "remedy": remedy}, status, headers=headers)
 
 
-def with_headers(send: Send, scope: Scope) -> Send:
-    """Return a sender that adds the headers which every answer has."""
+def with_headers(send: Send, scope: Scope, hidden: bool = False) -> Send:
+    """Return a sender that adds the headers which every answer has; of `hidden` ones browsers keep none."""
     # Not of this machine's own names, which other servers here go by, at other ports.
     encrypted = scope.get("scheme") == "https" and not Headers(scope=scope).get("host", "").startswith(LOOPBACK)
 
@@ -476,7 +478,7 @@ def with_headers(send: Send, scope: Scope) -> Send:
             if encrypted:
                 headers.setdefault("strict-transport-security", STRICT)
             headers.setdefault("content-security-policy", POLICY)
-            headers.setdefault("cache-control", "no-store")
+            headers["cache-control"] = "no-store" if hidden else headers.get("cache-control", "no-store")
         await send(message)
 
     return sender

@@ -15,18 +15,20 @@ import sys
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, HTTPException, Request
 
-from footage.errors import ConfigError, LibraryError
+from footage import files
+from footage.errors import ConfigError, LibraryError, LockError
+from footage.files import locked
 from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.machines.local import cores, devices, lower_priority
+from footage.machines.local import cores, devices, environment, lower_priority, memory_folder
 from footage.media import narrator
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
@@ -44,6 +46,38 @@ BEHIND_PAGES = 5
 """Niceness of what computes for somebody who waits: jobs, streams, previews, uploads; pages go first."""
 UPLOADS, SOUNDS = "uploads", "sounds"
 """Folder, below that of the models, of videos that browsers sent to be ingested."""
+
+
+IN_MEMORY = "footage-studio-"
+"""How the folders of temporary files in memory begin, one of each studio of a locked library."""
+
+
+@contextlib.contextmanager
+def temporary_in_memory() -> Iterator[None]:
+    """Keep temporary files in memory within the block, those too of processes that begin in it; they go with it.
+
+    What a studio that was killed has left is removed first.
+
+    Raises:
+        LockError: this machine has no such folder.
+    """
+    place = memory_folder()
+    if place is None:
+        problem = "the library is locked, and this machine has no folder in memory (tmpfs) for what is not yet"
+        raise LockError(problem, "use footage library, or serve it on Linux with /dev/shm")
+    for left in place.glob(f"{IN_MEMORY}*"):
+        with contextlib.suppress(OSError), open(left / "alive", "rb") as mark:
+            if files.lock(mark, wait=False):
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=place))  # for its owner alone
+    try:
+        with open(folder / "alive", "wb") as mark, environment({"TMPDIR": str(folder)}):
+            files.lock(mark)
+            tempfile.tempdir = None  # else Python goes on with the one that it has found before
+            yield
+    finally:
+        tempfile.tempdir = None
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class ExportFolder:
@@ -202,10 +236,12 @@ class Studio:
     ) -> None:
         self.library, self.catalog, self.keys = library, catalog, keys
         self.limits = limits or Limits()
+        self.locked = bool(library.key_source)
+        """Whether nothing of the library may lie plain on the disk: temporary files are in memory then."""
         self.sources = tuple(Path(folder).resolve() for folder in sources) or (catalog.folder.resolve(),)
         """Folders whose videos may be ingested."""
         self.uploads = SourceUploads(catalog.folder.resolve() / UPLOADS, self.limits)
-        self.sounds = SentSounds(catalog.folder.resolve() / SOUNDS)
+        self.sounds = SentSounds((Path(tempfile.gettempdir()) if self.locked else catalog.folder.resolve()) / SOUNDS)
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder, speech)
@@ -231,6 +267,15 @@ class Studio:
         if inside:
             raise ConfigError(f'"{plain(path)}" does not exist', "choose another folder")
         raise ConfigError(f'"{plain(path)}" is outside the folders of this studio', "start it with --sources FOLDER")
+
+    def check_key(self) -> None:
+        """Refuse where the library is locked, and its key is no longer what it was when the studio began.
+
+        Raises:
+            LockError
+        """
+        if self.locked:
+            locked.opened_folder(self.library.folder)
 
     def entry(self, clip: int) -> ClipEntry:
         return or_404(lambda: self.library.get(clip))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import re
 import secrets
 import subprocess
 import sys
@@ -15,8 +18,11 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from footage import files
+from footage.files import locked
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
@@ -40,6 +46,8 @@ from footage.studio.schemas import (
 from footage.studio.state import BEHIND_PAGES, IN_LIKENESS_TURN, IN_TURN, CurrentLibrary, CurrentStudio, or_404
 from footage.studio.upload_check import Upload
 
+BLOCK = 64 * 1024
+"""Bytes of a locked file that are opened and sent at once."""
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
 MEDIA_TYPES = {
@@ -235,13 +243,13 @@ def get_clip_file(clip: PathId, studio: CurrentStudio, download: bool = False) -
 @router.get("/clips/{clip}/thumbnail")
 def get_thumbnail(clip: PathId, library: CurrentLibrary) -> FileResponse:
     """Return a clip's picture."""
-    return FileResponse(or_404(lambda: library.thumbnail(clip)), media_type="image/webp", headers=LASTING)
+    return StoredFile(or_404(lambda: library.thumbnail(clip)), media_type="image/webp", headers=LASTING)
 
 
 @router.get("/clips/{clip}/preview")
 def get_preview(clip: PathId, library: CurrentLibrary) -> FileResponse:
     """Return a clip's moving picture."""
-    return FileResponse(or_404(lambda: library.preview(clip)), media_type="image/webp", headers=LASTING)
+    return StoredFile(or_404(lambda: library.preview(clip)), media_type="image/webp", headers=LASTING)
 
 
 @router.post("/undo")
@@ -376,9 +384,41 @@ async def checked(upload: Upload) -> dict[str, Any]:
     return outcome
 
 
+class StoredFile(FileResponse):
+    """A file, or the part of it that a browser asks for; one that is locked is opened page by page as it is sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = Path(self.path)
+        if locked.hiding_folder(path) is None:
+            await super().__call__(scope, receive, send)
+            return
+        content = await asyncio.to_thread(locked.open_file, path)
+        self.headers["cache-control"] = "no-store"  # browsers keep what they may on the disk
+        with contextlib.closing(content):
+            size = content.seek(0, os.SEEK_END)
+            part = re.fullmatch(r"bytes=(\d*)-(\d*)", Headers(scope=scope).get("range", ""))
+            begin, end, status = 0, size, 200
+            if part is not None and any(part.groups()):
+                first, last = (int(number) if number else None for number in part.groups())
+                begin = max(0, size - (last or 0)) if first is None else first
+                end = size if first is None or last is None else min(size, last + 1)
+                status = 206 if begin < end else 416
+                self.headers["content-range"] = f"bytes {begin}-{end - 1}/{size}" if begin < end else f"bytes */{size}"
+            left = end - begin if status != 416 else 0
+            self.headers["accept-ranges"], self.headers["content-length"] = "bytes", str(left)
+            await send({"type": "http.response.start", "status": status, "headers": self.raw_headers})
+            left = 0 if scope["method"] == "HEAD" else left
+            content.seek(begin)
+            while left:
+                block = await asyncio.to_thread(content.read, min(left, BLOCK))
+                left -= len(block)
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+            await send({"type": "http.response.body"})
+
+
 def clip_response(path: Path, suffix: str, name: str | None = None) -> FileResponse:
     """Return a clip's file: to look at, or to download under a name; what might be a page is only ever downloaded."""
     headers = {**LASTING, "content-security-policy": "sandbox; default-src 'none'"}
     if name is not None:
         headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(name, safe='')}"
-    return FileResponse(path, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"), headers=headers)
+    return StoredFile(path, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"), headers=headers)

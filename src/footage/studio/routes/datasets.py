@@ -256,6 +256,9 @@ def list_uploads(studio: CurrentStudio) -> list[UploadState]:
 @router.post("/sources/uploads")
 def begin_upload(form: SendForm, studio: CurrentStudio, visitor: CurrentVisitor) -> UploadState:
     """Begin to send files that are to be ingested, or go on: `offsets` says how much of each has come already."""
+    if studio.locked:
+        problem = "the library is locked, and videos that are sent to be ingested would be plain on the disk"
+        raise ConfigError(problem, "choose a folder of this computer")
     promised = [PromisedFile(**file.model_dump()) for file in form.files]
     return studio.uploads.begin(form.name, promised, form.into, visitor.name)
 
@@ -317,7 +320,7 @@ def get_dataset_strip(name: EntryName, studio: CurrentStudio, still: bool = Fals
         content = strip(dataset, 1 if still else MOMENTS)
     except (DatasetError, OSError, *NONSENSE) as error:
         raise HTTPException(404, f"there is no such picture ({plain(error)})") from None
-    return Response(content, media_type="image/webp", headers=LASTING)
+    return Response(content, media_type="image/webp", headers={} if dataset.is_locked else LASTING)
 
 
 def strip(dataset: Dataset, moments: int) -> bytes:

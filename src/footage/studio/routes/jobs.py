@@ -17,6 +17,7 @@ from footage.config.presets import FIRST_PRESETS, override, preset, suited_prese
 from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError, nearest
 from footage.evaluation.protocols import EvaluationOptions
+from footage.files import locked
 from footage.library.jobs import BackgroundJob, State
 from footage.machines.local import devices
 from footage.models.reactions import read_links
@@ -138,8 +139,9 @@ def train_model(form: TrainForm, studio: CurrentStudio) -> BackgroundJob:
 def evaluate_models(form: EvaluateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue a measurement of models, or of data sets, beside real clips; the result is a report."""
     for name in (*form.made, form.real):
-        if name not in BUILT_IN:
-            studio.catalog.place(name)
+        if name not in BUILT_IN and locked.folder_of(studio.catalog.place(name)) is not None:
+            problem = f'"{name}" is locked, and the report would show clips of it in the plain'
+            raise ConfigError(problem, "write one where you want it: footage evaluate … --report FILE")
     options = checked(form.options, EVALUATION_OPTIONS)
     from_json(EvaluationOptions, options, "options")
     report = report_name(form.made, {str(job.request.get("report")) for job in studio.library.jobs.all(limit=1000)})
@@ -259,6 +261,7 @@ def submit_job(studio: Studio, kind: str, request: dict[str, Any], taken: str = 
 
     Where it makes something of a name that is `taken` by a job that waits or runs, it is refused.
     """
+    studio.check_key()
     jobs = studio.library.jobs
     for other in (*jobs.all("queued", 1000), *jobs.all("running")) if taken else ():
         if taken in (other.request.get("to"), other.request.get("run")) and other.kind != "plan":

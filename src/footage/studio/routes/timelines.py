@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from fastapi.responses import FileResponse, Response
 from pydantic import Field
 
 from footage.errors import ConfigError, FootageError
-from footage.files import json_digest
+from footage.files import json_digest, locked
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import file_name
 from footage.library.jobs import BackgroundJob
@@ -278,7 +279,8 @@ async def export_list(name: TimelineName, form: ListForm, studio: CurrentStudio,
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             archive.write(folder / f"{title}.{form.format}", f"{title}.{form.format}")
             for path, called in names.items():
-                archive.write(path, f"clips/{called}")
+                with locked.open_file(path) as content, archive.open(f"clips/{called}", "w", force_zip64=True) as into:
+                    shutil.copyfileobj(content, into)
         return target.stat().st_size
 
     size = await asyncio.to_thread(pack)

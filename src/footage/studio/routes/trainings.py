@@ -15,6 +15,7 @@ from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob
 from footage.machines.local import devices
 from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
+from footage.studio.routes.clips import StoredFile
 from footage.studio.routes.jobs import check_device, submit_job
 from footage.studio.schemas import ContinueForm
 from footage.studio.security import DOCUMENT_POLICY
@@ -173,7 +174,7 @@ def get_run_sample(run: EntryName, name: FileName, studio: CurrentStudio) -> Fil
     """Return a sheet or a preview of a run."""
     for path in studio.catalog.samples(run):
         if path.name == name and path.suffix in SAMPLES:
-            return FileResponse(path, media_type=SAMPLES[path.suffix])
+            return StoredFile(path, media_type=SAMPLES[path.suffix])
     raise HTTPException(404, "there is no such sample")
 
 

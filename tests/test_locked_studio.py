@@ -1,0 +1,225 @@
+"""A studio of a locked library: what people do in it, and that nothing of it is plain on the disk."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from starlette.testclient import TestClient
+
+from footage.errors import KeyNeeded, LockError
+from footage.files import locked
+from footage.library.additions import ClipDetails
+from footage.library.library import Library
+from footage.machines.local import memory_folder
+from footage.studio import state
+from footage.studio.app import Address, Server
+from footage.studio.catalog import Catalog
+from footage.studio.security import Keys
+from footage.studio.state import Studio, temporary_in_memory
+from footage.trust import locks
+from tests.libraries import save_clip
+from tests.studios import client_of, work_off
+
+TITLE = "confidential meeting"
+SECRETS = [TITLE.encode(), b"RIFF", b"ftyp", b"CREATE TABLE"]
+"""What is said of clips, and what stands at the beginning of clips, pictures and databases."""
+
+in_memory = pytest.mark.skipif(memory_folder() is None, reason="this machine has no files in memory")
+
+
+@pytest.fixture(autouse=True)
+def quick_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, "correct horse battery")
+    monkeypatch.delenv(locked.KEY_FILE, raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "tmp").mkdir()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """A locked library of two clips, and a folder of models; what is temporary lies in memory."""
+    locks.lock_new(tmp_path / "library", "passphrase")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "given").mkdir()
+    library = Library(tmp_path / "library")
+    for seed in range(2):
+        library.add(save_clip(tmp_path / "given" / f"{seed}.mp4", seed, frames=12, seed=seed), ClipDetails(title=TITLE))
+    with temporary_in_memory():
+        made = Studio(library, Catalog(tmp_path / "models"), Keys(), sources=[tmp_path / "given"])
+        made.worker.close()  # what is queued stays, until a test does it
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def client(studio: Studio) -> Iterator[TestClient]:
+    with client_of(studio) as opened:
+        yield opened
+
+
+def told(tmp_path: Path) -> list[str]:
+    """Return files on the disk in which something stands that must not; what the user gave is left out."""
+    return [
+        f"{path}: {secret!r}"
+        for path in tmp_path.rglob("*")
+        if path.is_file() and not path.is_relative_to(tmp_path / "given")
+        for secret in SECRETS
+        if secret in path.read_bytes() + path.name.encode()
+    ]
+
+
+@in_memory
+def test_clips_are_shown_in_parts_and_no_browser_keeps_them(client: TestClient, tmp_path: Path) -> None:
+    content = (tmp_path / "given" / "0.mp4").read_bytes()
+    size = len(content)
+    whole = client.get("/api/clips/1/file")
+    assert whole.content == content and whole.headers["content-type"] == "video/mp4"
+    for asked, begin, end in (("bytes=0-", 0, size), ("bytes=5-90", 5, 91), ("bytes=-7", size - 7, size)):
+        part = client.get("/api/clips/1/file", headers={"range": asked})
+        assert part.status_code == 206 and part.content == content[begin:end]
+        assert part.headers["content-range"] == f"bytes {begin}-{end - 1}/{size}"
+    beyond = client.get("/api/clips/1/file", headers={"range": f"bytes={size}-"})
+    assert beyond.status_code == 416 and beyond.headers["content-range"] == f"bytes */{size}" and not beyond.content
+    assert (
+        client.get("/api/clips/1/thumbnail").content[8:12]
+        == b"WEBP"
+        == client.get("/api/clips/1/preview").content[8:12]
+    )
+    for address in ("/", "/clip/1", "/api/clips/1/file", "/api/clips/1/thumbnail", "/api/clips"):
+        assert client.get(address).headers["cache-control"] == "no-store"
+    assert client.get("/static/studio.css").headers["cache-control"] != "no-store"
+    assert told(tmp_path) == []
+
+
+@in_memory
+def test_what_is_sent_made_and_given_out_is_plain_nowhere(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    scratch = Path(tempfile.gettempdir())
+    assert scratch.name.startswith(state.IN_MEMORY) and scratch.stat().st_mode & 0o777 == 0o700
+    sent = save_clip(tmp_path / "given" / "sent.mp4", 7, frames=12, seed=7).read_bytes()
+    assert client.post("/api/uploads", params={"name": f"{TITLE}.mp4"}, content=sent).json()["added"] == [3]
+    given = client.post("/api/exports", json={"ids": [1, 3], "format": "zip"}).json()
+    with zipfile.ZipFile(io.BytesIO(client.get(given["url"]).content)) as archive:
+        assert sum(archive.read(name)[4:8] == b"ftyp" for name in archive.namelist()) == 2
+    assert told(tmp_path) == [] and locked.is_locked(studio.library.path(3))
+
+
+@in_memory
+@pytest.mark.nightly
+def test_jobs_timelines_and_edit_lists_leave_nothing_plain(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    scratch, packed = Path(tempfile.gettempdir()), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{TITLE}.mp4", save_clip(tmp_path / "given" / "zipped.mp4", 8, seed=8).read_bytes())
+    assert client.post("/api/uploads", params={"name": "clips.zip"}, content=packed.getvalue()).status_code == 200
+    assert told(tmp_path) == [] and list((scratch / "uploads").glob("*.zip"))  # while it waits
+    assert (work_off(studio, "import").result or {})["added"] == 1
+    timeline = {"footage": "timeline", "version": 1, "parts": [{"clip": 1}, {"clip": 2}]}
+    kept = client.put("/api/timelines/one", json={"timeline": timeline})
+    assert kept.status_code == 200, kept.text
+    draft = client.post("/api/timelines/one/draft", json={})
+    assert draft.status_code == 200, draft.text
+    assert client.get(draft.json()["url"]).content[4:8] == b"ftyp"
+    cut = client.post("/api/timelines/one/list", json={"format": "edl"}).json()
+    with zipfile.ZipFile(io.BytesIO(client.get(cut["url"]).content)) as archive:
+        assert sum(archive.read(name)[4:8] == b"ftyp" for name in archive.namelist()) == 2
+    client.post("/api/jobs/trim", json={"clip": 1, "first": 2, "last": 6})
+    assert (work_off(studio, "trim").result or {})["clips"]
+    assert told(tmp_path) == []
+    assert all(locked.is_locked(studio.library.path(clip)) for clip in range(1, 5))
+
+
+@in_memory
+@pytest.mark.nightly
+def test_what_it_makes_data_sets_of_is_locked(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    options = {"size": "32x32", "min_frames": 4, "heldout": 0.0}
+    form = {"name": "secret", "sources": [str(tmp_path / "given")], "options": options, "advise": False}
+    assert client.post("/api/jobs/ingest", json=form).status_code == 200
+    assert work_off(studio, "ingest").result == {"dataset": "data/secret"}  # no page, which would be plain
+    assert locked.is_locked(tmp_path / "models" / "data" / "secret" / "clips.jsonl") and told(tmp_path) == []
+    assert [(entry.name, entry.damaged) for entry in studio.catalog.datasets()] == [("data/secret", "")]
+    strip = client.get("/api/datasets/strip", params={"name": "data/secret"})
+    assert strip.content[8:12] == b"WEBP" and strip.headers["cache-control"] == "no-store"
+    assert client.get("/datasets/audit", params={"name": "data/secret"}).status_code in (200, 404)
+    refused = client.post("/api/jobs/evaluate", json={"made": ["data/secret"], "real": "shapes", "options": {}})
+    assert refused.status_code == 400 and "in the plain" in refused.json()["problem"], refused.text
+
+
+@in_memory
+def test_what_would_be_plain_is_refused(client: TestClient, tmp_path: Path) -> None:
+    promised = {"name": "more", "files": [{"path": "a.mp4", "size": 3, "modified": 0}]}
+    refused = client.post("/api/sources/uploads", json=promised)
+    assert refused.status_code == 400 and "would be plain" in refused.json()["problem"], refused.text
+    assert not (tmp_path / "models" / "uploads").exists()
+
+
+@in_memory
+def test_a_key_that_is_lost_is_said_to_be(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(locked.PASSPHRASE)
+    for answer in (client.post("/api/jobs/verify"), client.get("/api/clips/1/thumbnail")):
+        assert answer.status_code == 400 and "is locked, and the passphrase is not known" in answer.json()["problem"]
+    assert studio.library.jobs.all() == []
+
+
+def test_without_the_key_or_memory_for_files_it_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks.lock_new(tmp_path / "library", "passphrase")
+    Library(tmp_path / "library").close()
+    given = tmp_path / "library", tmp_path / "models", Address(port=0)
+    monkeypatch.setattr(state, "memory_folder", lambda: None)
+    with pytest.raises(LockError, match="no folder in memory"):
+        Server(*given)
+    monkeypatch.setenv(locked.PASSPHRASE, "another passphrase")
+    with pytest.raises(LockError, match="the passphrase is another one"):
+        Server(*given)
+    monkeypatch.delenv(locked.PASSPHRASE)
+    with pytest.raises(KeyNeeded, match="the passphrase is not known"):  # which the command line asks for
+        Server(*given)
+
+
+@in_memory
+def test_what_a_killed_studio_left_in_memory_is_removed(tmp_path: Path) -> None:
+    place = memory_folder()
+    assert place is not None
+    left = Path(tempfile.mkdtemp(prefix=state.IN_MEMORY, dir=place))
+    (left / "alive").touch()
+    (left / "clip.mp4").write_bytes(b"ftyp")
+    with temporary_in_memory():
+        mine = Path(tempfile.gettempdir())
+        assert not left.exists() and mine.is_dir()
+        with temporary_in_memory():
+            assert mine.is_dir()  # that of one that is alive stays
+    assert not mine.exists()
+
+
+@in_memory
+@pytest.mark.nightly
+def test_its_processes_are_given_the_key_and_temporary_files_in_memory(tmp_path: Path) -> None:
+    """A server that serves: its worker files a locked clip, and the key stands in no list of arguments."""
+    locks.lock_new(tmp_path / "library", "passphrase")
+    (tmp_path / "given").mkdir()
+    with Library(tmp_path / "library") as library:
+        library.add(save_clip(tmp_path / "given" / "a.mp4", 1, frames=12), ClipDetails(title=TITLE))
+    server = Server(tmp_path / "library", tmp_path / "models", Address(port=0))
+    server.start()
+    library = server.studio.library
+    try:
+        job = library.jobs.submit("verify", {}, 10)
+        server.studio.worker.wake(job)
+        environments = [child.environ() for child in psutil.Process().children()]
+        assert any(state.IN_MEMORY in e.get("TMPDIR", "") and locked.PASSPHRASE in e for e in environments)
+        arguments = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+        assert not any("correct horse" in line for line in arguments)
+        until = time.monotonic() + 120
+        while library.jobs.get(job.id).state in ("queued", "running") and time.monotonic() < until:
+            time.sleep(0.05)
+        assert library.jobs.get(job.id).state == "done", library.jobs.get(job.id).message
+    finally:
+        server.stop()
+    assert told(tmp_path) == []
