@@ -401,9 +401,10 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         {
             "method": "talk",
             "clip": {"frames": 5},
-            "net": {"kind": "figure"},
-            "learn": {"lr": 2e-3, "beta2": 0.99, "decay": 6_000, "clip_gradient": 1.0, "ema": 300.0},
+            "net": {"kind": "figure", "mouth": 32},
+            "learn": {"lr": 2e-3, "beta2": 0.99, "decay": 24_000, "clip_gradient": 1.0, "ema": 300.0},
             "kl": {"beta": 2e-5, "ramp": 0},
+            "talk": {"weight": 1.0},
             "critics": [],
             "train": {"batch_size": 6},
         },
@@ -412,7 +413,7 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         "talk-256",
         "talk-64",
         "a figure that speaks at 256×256: moved at 64×64, with a decoder of details behind it",
-        {"clip": {"height": 256, "width": 256}, "net": {"scale": 4}},
+        {"clip": {"height": 256, "width": 256}, "net": {"scale": 4, "mouth": 64}},
     ),
     (
         "volume-32",

@@ -19,7 +19,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from footage.data.store import Frames
 from footage.errors import ConfigError
 
 Floats = npt.NDArray[np.float32]
-Places = float | npt.NDArray[Any]
+Places = float | np.floating[Any] | npt.NDArray[Any]
 """A number for all frames, or one for each."""
 
 RATE = 16_000
@@ -491,6 +491,15 @@ def mouth_box(look: Look, height: int, width: int) -> tuple[slice, slice]:
     return slice(max(0, rows[0]), min(height, rows[1])), slice(max(0, columns[0]), min(width, columns[1]))
 
 
+class _Part(NamedTuple):
+    """Something that is painted."""
+
+    place: tuple[slice, slice]
+    """Rows and columns that it lies in."""
+    mask: Floats
+    """How much of each pixel there it covers, (T, h, w)."""
+
+
 @dataclass(frozen=True)
 class _Canvas:
     """Pictures, and where their pixels lie as a head sees them: its middle is 0, its size 1."""
@@ -502,23 +511,44 @@ class _Canvas:
     scale: np.float32
     """Pixels of a head."""
 
-    def paint(self, mask: Floats, colour: tuple[float, ...]) -> None:
-        """Put a colour where the mask (T, H, W) is 1, and as much less of it as that is less."""
-        self.picture[:] += mask[..., None] * (np.array(colour, dtype=np.float32) - self.picture)
+    def paint(self, part: _Part, colour: tuple[float, ...]) -> None:
+        """Put a colour where the mask (T, h, w) is 1, and as much less of it as that is less."""
+        picture = self.picture[:, *part.place]
+        picture += part.mask[..., None] * (np.array(colour, dtype=np.float32) - picture)
+
+    def place(self, cx: Places, cy: Places, a: Places, b: Places) -> tuple[slice, slice]:
+        """Return rows and columns beyond which no frame has anything of a box around (cx, cy), 2a wide and 2b high.
+
+        Places are linear in rows and columns: on a column they are farthest away in its first or its last row.
+        """
+        slices = []
+        for places, middle, reach in ((self.y[:, :, [0, -1]], cy, b), (self.x[:, [0, -1]].swapaxes(1, 2), cx, a)):
+            low, high = places.min(axis=(0, 2)), places.max(axis=(0, 2))
+            near = (high >= np.min(middle - reach)) & (low <= np.max(middle + reach))
+            first = int(near.argmax())
+            slices.append(slice(first, first + int(near.sum())))
+        return slices[0], slices[1]
 
     def inside(self, distance: npt.NDArray[Any]) -> Floats:
         """Return how much of each pixel lies inside, from signed distances in heads."""
         part: Floats = np.clip(np.float32(0.5) + distance * self.scale, 0, 1)
         return part
 
-    def ellipse(self, cx: Places, cy: Places, a: Places, b: Places) -> Floats:
+    # Of (1 - r) r / sqrt(u^2/a^2 + v^2/b^2) the root is r / min(a, b) at most: from r = 1 + 1/(2 scale min(a, b)) on
+    # nothing of a pixel lies inside.
+    def ellipse(self, cx: Places, cy: Places, a: Places, b: Places) -> _Part:
         a, b = np.maximum(np.float32(0.004), a), np.maximum(np.float32(0.004), b)
-        u, v = (self.x - cx) / a, (self.y - cy) / b
+        reach = 1.01 + 0.5 / (self.scale * np.minimum(a, b))
+        place = self.place(cx, cy, a * reach, b * reach)
+        u, v = (self.x[:, *place] - cx) / a, (self.y[:, *place] - cy) / b
         radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
-        return self.inside((1 - radius) * radius / np.sqrt(u * u / (a * a) + v * v / (b * b) + np.float32(1e-9)))
+        distance = (1 - radius) * radius / np.sqrt(u * u / (a * a) + v * v / (b * b) + np.float32(1e-9))
+        return _Part(place, self.inside(distance))
 
-    def box(self, cx: Places, cy: Places, a: Places, b: Places) -> Floats:
-        return self.inside(np.minimum(a - np.abs(self.x - cx), b - np.abs(self.y - cy)))
+    def box(self, cx: Places, cy: Places, a: Places, b: Places) -> _Part:
+        place = self.place(cx, cy, a + 1 / self.scale, b + 1 / self.scale)
+        x, y = (np.abs(places[:, *place] - middle) for places, middle in ((self.x, cx), (self.y, cy)))
+        return _Part(place, self.inside(np.minimum(a - x, b - y)))
 
 
 def render(look: Look, mouth: Floats, *, start: int, height: int, width: int) -> Frames:
@@ -555,7 +585,8 @@ def render(look: Look, mouth: Floats, *, start: int, height: int, width: int) ->
             paint(box(side, -0.32, 0.13, 0.022), look.hair)
         paint(ellipse(0, middle, lips + 0.04, hole + 0.055), look.lips)
         paint(ellipse(0, middle, lips - 0.02, hole + 0.006), dark)
-        paint(ellipse(0, middle - 0.6 * hole, 0.7 * lips, 0.25 * hole) * (open_ > 0.3), white)
+        teeth = ellipse(0, middle - 0.6 * hole, 0.7 * lips, 0.25 * hole)
+        paint(teeth._replace(mask=teeth.mask * (open_ > 0.3)), white)
     elif look.kind == "puppet":
         paint(box(0, 0.0, 0.66, 0.86), look.skin)
         paint(box(0, -0.74, 0.7, 0.14), look.hair)

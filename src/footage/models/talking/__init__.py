@@ -26,7 +26,7 @@ class FigureConfig(NetConfig):
     method: ClassVar[str] = "talk"
     network: ClassVar[str] = "footage.models.talking.figure:TalkingFigure"
     hears: ClassVar[bool] = True
-    tiny: ClassVar = {"width": 4, "sound": 8, "motion": 2, "detail": 4}
+    tiny: ClassVar = {"width": 4, "sound": 8, "motion": 2, "detail": 4, "mouth": 8}
 
     kind: Literal["figure"] = "figure"
     """Which network."""
@@ -38,6 +38,9 @@ class FigureConfig(NetConfig):
     """Length of the code of what is heard around a frame."""
     motion: int = bounded(6, 1, 64)
     """Length of the code of everything that the sound does not tell, such as head and eyes."""
+    mouth: int = bounded(0, 0, 512, "pixels")
+    """Height and width of the pictures in which mouths speak before the still is moved, so that the sound changes
+    nothing else; 0 for none: then it changes whole frames, as in models of before."""
     scale: Literal[1, 2, 4, 8] = 1
     """How many times as high and wide frames are as the pictures that the figure is moved in; above 1, a decoder draws
     their details from the still."""
@@ -47,6 +50,7 @@ class FigureConfig(NetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.scale in (1, 2, 4, 8), "net.scale", self.scale, "give 1, 2, 4 or 8")
+        require(not 0 < self.mouth < SMALLEST, "net.mouth", self.mouth, f"give 0, or {SMALLEST} or more")
 
     def guides(self, clip: ClipConfig, task: TaskConfig) -> int:
         """Return the channels of a still, and of the sound as pixels."""

@@ -1,11 +1,15 @@
 """A figure that speaks: a still picture and what is heard around each frame become that frame.
 
-The still is encoded once. A code of the sound around a frame, and a code of how the figure is held in it, say what
-becomes of the still there: it is warped, and painted over where nothing could be moved to, as the animator does
-(`footage.models.translators.translate`). In training the second code is read off the real frame, whose mouth is hidden,
-by a variational encoder (Kingma and Welling 2014): so what the sound tells is learned from the sound, and head and eyes
-need not be its average. Later that code follows a smooth path of noise, a function of seed and time, with the mean,
-size and pace that were seen (`footage.models.generators.stream.noise`).
+The still is encoded once. A code of the sound around a frame says what becomes of its mouth: what is in the mouth's
+box is warped, and painted over where nothing could be moved to, as the animator does
+(`footage.models.translators.translate`). A code of how the figure is held in the frame then does the same to the still
+as a whole, its mouth along with it. So what is heard reaches nothing else: where both codes say what becomes of whole
+frames (`net.mouth` 0), these darken with loud sound before mouths open.
+
+In training the second code is read off the real frame, whose mouth is hidden, by a variational encoder (Kingma and
+Welling 2014): so what the sound tells is learned from the sound, and head and eyes need not be its average. Later that
+code follows a smooth path of noise, a function of seed and time, with the mean, size and pace that were seen
+(`footage.models.generators.stream.noise`).
 
 The difference that is learned from is squared: where half of the sounds leave the mouth closed, the median, which
 absolute differences lead to, is a closed mouth. It counts more at the mouth, whose place is given, or found by mutual
@@ -25,12 +29,24 @@ from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, pad, pixel_shuffle, pixel_unshuffle, silu
+from torch.nn.functional import (
+    affine_grid,
+    avg_pool2d,
+    avg_pool3d,
+    grid_sample,
+    interpolate,
+    max_pool2d,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    silu,
+)
 from torch.optim import Adam
 
 from footage.config import ClipConfig, Config, TaskConfig
-from footage.config.sections import halvings
+from footage.config.sections import halvings, unlimited
 from footage.media import speech
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Engine, Graph, Sampler
@@ -53,6 +69,8 @@ PATH = 0x7A1C
 """Kind of the paths of noise."""
 DETAIL_BLOCKS = 2
 """Residual blocks of the decoder of details."""
+FEATHER = 0.25
+"""Part of the way from the edge of a mouth's box to its middle on which what changes there fades out."""
 
 
 class SpokenClips(NamedTuple):
@@ -94,6 +112,16 @@ class FigureOutput(NamedTuple):
     """One frame at its full size, (B, C, s H, s W), where a decoder draws details."""
 
 
+class SpokenFrames(NamedTuple):
+    """Small frames, and what they were made by."""
+
+    frames: Tensor
+    """(B, C, T, H, W)."""
+    moves: StillMoves
+    changes: Tensor | None
+    """Of the mouths, before they were moved, (B T, C, h, w); None where they do not speak by themselves."""
+
+
 def evened(maps: Tensor) -> Tensor:
     """Return the means of 5 by 5 places: what is as good as even at the small size would be teeth at the full one."""
     return avg_pool2d(pad(maps, (2, 2, 2, 2), mode="replicate"), 5, 1)
@@ -124,6 +152,43 @@ class FigureDetails(nn.Module):
         return rough + pixel_shuffle(added, self.scale)
 
 
+def boxed(box: Tensor, pictures: Tensor, size: Sequence[int], *, back: bool = False) -> Tensor:
+    """Cut a box out of pictures (N, C, H, W), resized: (N, C, *size); or lay such cuts `back`, with zeros around them.
+
+    The box, (4,), has left, top, right and bottom in parts of the whole. Places are looked up by an affine map
+    (Jaderberg et al. 2015), so that nothing has to wait for the numbers of the box.
+    """
+    scale, middle = box[2:] - box[:2], box[2:] + box[:2] - 1  # in [-1, 1], (x, y)
+    if back:
+        scale, middle = 1 / scale, -middle / scale
+    affine = torch.cat([torch.diag(scale), middle[:, None]], dim=1).expand(len(pictures), 2, 3)
+    with torch.autocast(pictures.device.type, enabled=False):
+        places = affine_grid(affine, [*pictures.shape[:2], *size], align_corners=False)
+        edge = "zeros" if back else "border"
+        return grid_sample(pictures.float(), places, mode="bilinear", padding_mode=edge, align_corners=False)
+
+
+class MouthDecoder(StillDecoder):
+    """The mouth's box, cut out of stills, and codes of sound -> what they change there.
+
+    Args:
+        channels: of a still.
+        net: `mouth` is the height and width of what is cut out.
+    """
+
+    def __init__(self, channels: int, net: FigureConfig) -> None:
+        self.size = (net.mouth, net.mouth)
+        clip = unlimited(1, *self.size, channels)
+        super().__init__(clip, net.width, net.sound, min(net.stages, halvings(*self.size)))
+
+    def changes(self, cut: Tensor, shortcuts: list[Tensor], code: Tensor) -> Tensor:
+        """Return what codes (B T, s) change in a cut (B, C, h, w) with its features: (B T, C, h, w), 0 at the edge."""
+        made = self.decode(cut, shortcuts, code).transpose(1, 2)  # B T C h w
+        y, x = (torch.linspace(-1, 1, side, device=cut.device).abs() for side in cut.shape[2:])
+        inside = ((1 - torch.maximum(y[:, None], x)) / FEATHER).clamp(max=1)
+        return ((made - cut[:, None]) * inside).flatten(0, 1)
+
+
 class TalkingFigure(StillDecoder):
     """Still (B, C, H, W), sound (B, T, WINDOW, bands), posture (B, T, m) -> frames (B, C, T, H, W)."""
 
@@ -139,8 +204,9 @@ class TalkingFigure(StillDecoder):
 
     def __init__(self, clip: ClipConfig, net: FigureConfig, task: TaskConfig) -> None:
         count = min(net.stages, halvings(clip.height // net.scale, clip.width // net.scale))
-        super().__init__(clip, net.width, net.sound + net.motion, count)
+        super().__init__(clip, net.width, net.motion if net.mouth else net.sound + net.motion, count)
         self.motion = net.motion
+        self.lips = MouthDecoder(clip.channels, net) if net.mouth else None
         self.details = FigureDetails(clip.channels, net) if net.scale > 1 else None
         self.listen = nn.ModuleList([nn.Conv1d(speech.BANDS, 64, 3), nn.Conv1d(64, 64, 3, 2), nn.Conv1d(64, 64, 3, 2)])
         self.heard = nn.Sequential(nn.Linear(64 * heard_length(), net.sound), nn.LayerNorm(net.sound))
@@ -203,29 +269,54 @@ class TalkingFigure(StillDecoder):
             noise: standard normal numbers, (B, T, m).
             number: of the frame whose details are drawn.
         """
-        little = self.small(still)
-        mean, spread = self.posture(little, frames)
+        seen = self.look(still)
+        mean, spread = self.posture(seen[0], frames)
         if self.training and torch.is_grad_enabled():
             self.learn_postures(mean.detach())
         held = mean + (0.5 * spread).exp() * noise
         divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(dim=-1)
-        moves = self.speak(little, self.encode(little[:, :, None]), heard, held)
-        made = self.moved(little, moves)
-        drawn = None
-        if self.details is not None:
-            one = StillMoves(*(part[number :: frames.shape[2]] for part in moves))  # B . H W
-            drawn = self.details(still, one, made[:, :, number])
-        return FigureOutput(made, divergence, drawn)
+        made = self.speak(seen, heard, held)
+        return FigureOutput(made.frames, divergence, self.detailed(still, made, number))
 
-    def speak(self, still: Tensor, shortcuts: list[Tensor], heard: Tensor, held: Tensor) -> StillMoves:
-        """Say what becomes of a small still, (B, C, H, W), by sound (B, T, WINDOW, bands) and posture (B, T, m)."""
-        code = torch.cat([self.sound_code(heard.flatten(0, 1)), held.flatten(0, 1).to(heard.dtype)], dim=1)
-        turned = self.turn(held.flatten(0, 1)).float()  # (B T) 6
-        height, width = still.shape[2:]
-        y, x = (torch.linspace(-1, 1, side, device=still.device) for side in (height, width))
-        places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width), torch.ones_like(still[0, 0])])
-        moved = torch.einsum("nij,jhw->nihw", turned.view(-1, 2, 3), places)  # (B T) 2 H W
-        return self.moves(still, shortcuts, code, moved.to(still.dtype))
+    def look(self, still: Tensor) -> list[Tensor]:
+        """Return what is kept of a still (B, C, s H, s W): small, its features, its mouth's box and that one's."""
+        small = self.small(still)
+        seen = [small, *self.encode(small[:, :, None])]
+        if self.lips is not None:
+            cut = boxed(self.mouth, still, self.lips.size)
+            seen += [cut, *self.lips.encode(cut[:, :, None])]
+        return seen
+
+    def speak(self, seen: list[Tensor], heard: Tensor, held: Tensor) -> SpokenFrames:
+        """Make small frames of what is kept of a still, by sound (B, T, WINDOW, bands) and posture (B, T, m)."""
+        small, held = seen[0], held.flatten(0, 1).to(heard.dtype)
+        turned = self.turn(held).float()  # (B T) 6
+        height, width = small.shape[2:]
+        y, x = (torch.linspace(-1, 1, side, device=small.device) for side in (height, width))
+        places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width), torch.ones_like(small[0, 0])])
+        moved = torch.einsum("nij,jhw->nihw", turned.view(-1, 2, 3), places).to(small.dtype)  # (B T) 2 H W
+        code, own = self.sound_code(heard.flatten(0, 1)), 1 + len(self.encoder)
+        if self.lips is None:
+            changes, code = None, torch.cat([code, held], dim=1)
+        else:
+            changes, code = self.lips.changes(seen[own], seen[own + 1 :], code), held
+        moves = self.moves(small, seen[1:own], code, moved)
+        frames = self.moved(self.speaking(small.repeat_interleave(heard.shape[1], dim=0), changes), moves)
+        return SpokenFrames(rearrange(frames, "(b t) c 1 h w -> b c t h w", b=len(small)), moves, changes)
+
+    def speaking(self, stills: Tensor, changes: Tensor | None) -> Tensor:
+        """Return stills (N, C, H, W) of any size as their mouths are after changes (N, C, h, w) in their box."""
+        return stills if changes is None else stills + boxed(self.mouth, changes, stills.shape[2:], back=True)
+
+    def detailed(self, still: Tensor, made: SpokenFrames, number: int = 0) -> Tensor | None:
+        """Draw the details of one frame of each, (B, C, s H, s W), where a decoder does so."""
+        if self.details is None:
+            return None
+        every = slice(number, None, made.frames.shape[2])
+        changes = None if made.changes is None else made.changes[every]
+        one = StillMoves(*(part[every] for part in made.moves))  # B . H W
+        drawn: Tensor = self.details(self.speaking(still, changes), one, made.frames[:, :, number])
+        return drawn
 
     def learn_postures(self, mean: Tensor) -> None:
         """Follow which postures (B, T, m) there are, and how they change from frame to frame."""
@@ -258,9 +349,9 @@ class TalkingFigure(StillDecoder):
 
 LOOKED_AT = 2**26
 """Numbers of clips and what stands behind them that are looked at before the first step, about."""
-INFORMED = 0.35
+INFORMED = 0.25
 """Mutual information, in parts of the greatest, above which a pixel counts for the mouth."""
-GROWN = 0.25
+GROWN = 0.5
 """How much larger, on each side, the box becomes, in parts of its own size."""
 LEAST_INFORMATION = 0.01
 """In nats: below it everything is taken for the mouth."""
@@ -270,13 +361,14 @@ LEAST_INFORMATION = 0.01
 def find_mouth(spoken: Iterable[SpokenClips]) -> Tensor:
     """Return where motion and sound know most of each other: left, top, right and bottom, (4,), in parts of the frame.
 
-    What moves from frame to frame is compared with how loud it is there, and how much what is heard changes; the whole
-    frame is returned where neither tells anything of the other.
+    How much moves from frame to frame (its square root: a few figures of strong contrast are not to outvote the others)
+    is compared with how loud it is there, and how much what is heard changes; the whole frame is returned where neither
+    tells anything of the other.
     """
     rows, moved = list[Tensor](), list[Tensor]()
     for real, _, heard, _ in spoken:
         change = (real[:, :, 1:] - real[:, :, :-1]).abs().mean(dim=1).flatten(0, 1)  # (B T-1) H W
-        moved.append(avg_pool2d(change[:, None], 5, 1, 2, count_include_pad=False)[:, 0])
+        moved.append(avg_pool2d(change[:, None], 5, 1, 2, count_include_pad=False)[:, 0].sqrt())
         near = at_hand(heard).double()[:, 1:]
         middle = speech.BEFORE
         before, after = near[:, :, middle - 8 : middle - 2].mean(dim=2), near[:, :, middle - 2 : middle + 4].mean(dim=2)
@@ -294,6 +386,10 @@ def find_mouth(spoken: Iterable[SpokenClips]) -> Tensor:
     if float(information.max()) < LEAST_INFORMATION:
         return torch.tensor([0.0, 0.0, 1.0, 1.0])
     counted = (information - INFORMED * information.max()).clamp(min=0)
+    region, before_it = information == information.max(), torch.zeros_like(information, dtype=torch.bool)
+    while not torch.equal(region, before_it):  # what hangs together with its peak: heads are higher with open mouths
+        before_it, region = region, (max_pool2d(region.float()[None], 3, 1, 1)[0] > 0) & (counted > 0)
+    counted = counted * region
     edges = []
     for along, side in ((counted.sum(dim=0), width), (counted.sum(dim=1), height)):
         share = along.cumsum(0) / along.sum()
@@ -332,7 +428,7 @@ class Talk(SupervisedMethod):
             apart = taken_apart(clips, channels)
             still = self.small(apart.still[:, :, None])[:, :, 0]
             spoken.append(apart._replace(real=self.small(apart.real), still=still))
-            room -= clips.numel() // self.config.net.scale  # type: ignore[attr-defined]
+            room -= clips.numel() // self.config.net.scale**2  # type: ignore[attr-defined]
             if room <= 0:
                 break
         mean, sd = channel_levels(clips.real for clips in spoken)
@@ -460,8 +556,7 @@ class SpeakingSampler:
         paths = [NoisePath(rates, seed, parts=1, kind=PATH) for seed in seeds]
         stills, net = stills.to(self.device), self.generator
         with torch.inference_mode():
-            small = net.small(stills)
-            shortcuts = net.encode(small[:, :, None])
+            seen = net.look(stills)
         for levels in heard:
             times = np.arange(start, start + levels.shape[1], dtype=np.float64)
             start += levels.shape[1]
@@ -471,16 +566,15 @@ class SpeakingSampler:
             with torch.inference_mode():
                 for number in range(levels.shape[1]):  # one by one: sums of other shapes are rounded otherwise
                     now = slice(number, number + 1)
-                    frames.append(self._frame(stills, small, shortcuts, levels[:, now], held[:, now]))
+                    frames.append(self._frame(stills, seen, levels[:, now], held[:, now]))
                 chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
             yield chunk  # outside of the block: it would hold for the caller too
 
-    def _frame(self, still: Tensor, small: Tensor, shortcuts: list[Tensor], levels: Tensor, held: Tensor) -> Tensor:
+    def _frame(self, still: Tensor, seen: list[Tensor], levels: Tensor, held: Tensor) -> Tensor:
         """Return a frame, (B, C, 1, H, W), of what is heard around it, (B, 1, S, bands), and a posture, (B, 1, m)."""
-        net = self.generator
-        moves = net.speak(small, shortcuts, levels, held)
-        made = net.moved(small, moves)
-        return made if net.details is None else net.details(still, moves, made[:, :, 0])[:, :, None]
+        made = self.generator.speak(seen, levels, held)
+        drawn = self.generator.detailed(still, made)
+        return made.frames if drawn is None else drawn[:, :, None]
 
     def graphs(self) -> list[Graph]:
         """Return `look`, once for a still, and `speak`, for each frame."""
@@ -490,12 +584,11 @@ class SpeakingSampler:
         levels = torch.rand(2, 1, speech.WINDOW, speech.BANDS) * 2 - 1
 
         def look(still: Tensor) -> tuple[Tensor, ...]:
-            small = generator.small(still)
-            return small, *generator.encode(small[:, :, None])
+            return tuple(generator.look(still))
 
         def speak(still: Tensor, levels: Tensor, posture: Tensor, small: Tensor, *parts: Tensor) -> Tensor:
             held = generator.centre + posture[:, None] @ mixing.T
-            return self._frame(still, small, list(parts), levels, held).float().clamp(-1, 1)[:, :, 0]
+            return self._frame(still, [small, *parts], levels, held).float().clamp(-1, 1)[:, :, 0]
 
         with torch.no_grad():
             small, *parts = look(still)
