@@ -355,6 +355,8 @@ GROWN = 0.5
 """How much larger, on each side, the box becomes, in parts of its own size."""
 LEAST_INFORMATION = 0.01
 """In nats: below it everything is taken for the mouth."""
+CHANCE = 10.0
+"""Nats, of all frame changes together, that some place has by chance: 2 N I is chi-squared (Wilks 1938)."""
 
 
 # I = -1/2 log(1 - R^2) for jointly Gaussian variables, R the multiple correlation: Cover and Thomas 2006, ch. 8.
@@ -383,7 +385,7 @@ def find_mouth(spoken: Iterable[SpokenClips]) -> Tensor:
     part = torch.where(total > 1e-4 * total.max(), part, 0.0).clamp(0, 0.999)
     information = (-0.5 * torch.log1p(-part)).view(1, 1, height, width)
     information = avg_pool2d(information, 3, 1, 1, count_include_pad=False)[0, 0]
-    if float(information.max()) < LEAST_INFORMATION:
+    if float(information.max()) < max(LEAST_INFORMATION, CHANCE / len(told)):
         return torch.tensor([0.0, 0.0, 1.0, 1.0])
     counted = (information - INFORMED * information.max()).clamp(min=0)
     region, before_it = information == information.max(), torch.zeros_like(information, dtype=torch.bool)
