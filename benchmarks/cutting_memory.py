@@ -23,10 +23,13 @@ COMMANDS = {
     "shots": ["shots", "{0}", "--json"],
     "shots, by differences": ["shots", "{0}", "--method", "quick", "--json"],
     "summary": ["summary", "{0}", "--seconds", "8", "--method", "quick", "--to", "{1}"],
+    "highlights": ["highlights", "{0}", "--seconds", "8", "--method", "quick", "--to", "{1}"],
+    "effects": ["effects", "{0}", "--chain", "{3}", "--to", "{1}"],
     "join": ["join", "{0}", "{0}", "--to", "{1}"],
     "film": ["film", "{2}", "--to", "{1}"],
     "interpolate --slow 2x": ["interpolate", "{0}", "--slow", "2x", "--to", "{1}"],
 }
+CHAIN = {"version": 1, "effects": [{"kind": kind} for kind in ("stabilise", "reverse", "speed", "reframe")]}
 
 
 def draw(path: Path, seconds: int) -> None:
@@ -66,7 +69,9 @@ def main() -> None:
             for seconds, path in videos.items():
                 timeline = Path(folder) / "film.json"
                 timeline.write_text(json.dumps(timeline_of(path)))
-                words = [word.format(path, Path(folder) / "out.mp4", timeline) for word in COMMANDS[name]]
+                chain = Path(folder) / "chain.json"
+                chain.write_text(json.dumps(CHAIN))
+                words = [word.format(path, Path(folder) / "out.mp4", timeline, chain) for word in COMMANDS[name]]
                 process = subprocess.Popen([sys.executable, "-m", "footage", *words], stdout=subprocess.DEVNULL)
                 _, status, usage = os.wait4(process.pid, 0)
                 assert status == 0, name

@@ -1,3 +1,4 @@
+import gc
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -268,3 +269,15 @@ def test_fit_frames():
     assert fit_frames(grey, height=64, width=64, channels=1, fit="crop") is grey
     assert fit_frames(grey, height=32, width=48, channels=3, fit="crop").shape == (3, 32, 48, 3)
     assert np.array_equal(fit_frames(grey, height=64, width=64, channels=3, fit="crop")[..., 1:2], grey)
+
+
+def test_frames_are_gone_as_soon_as_they_were_shown(tmp_path):
+    """Frames that wait for Python's collection of cycles hold hundreds of MB of a large video."""
+    path = clips.write(tmp_path / "a.mp4", clips.moving(40))
+    gc.collect()
+    gc.disable()
+    try:
+        frames_of(path)
+        assert not [each for each in gc.get_objects() if type(each) is av.VideoFrame]
+    finally:
+        gc.enable()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -220,3 +222,20 @@ def test_slow_motion_goes_on_at_its_very_end(tmp_path: Path, monkeypatch: pytest
         assert flow.slow(path, to, 3, watch=begun.append) == 13
         assert begun[0] == stop // 4 * 4 + 1 and count_frames(to).frames == 13
         to.unlink()
+
+
+def test_segments_hold_no_frame_that_was_written(tmp_path: Path) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    held: list[int] = []
+
+    def pictures(first: int) -> Iterator[np.ndarray]:
+        for number in range(first, 60):
+            picture = np.full((16, 16, 3), number, np.uint8)
+            held.append(sum(each() is not None for each in alive))
+            alive.append(weakref.ref(picture))
+            yield picture
+            del picture
+
+    about = {"made_with": "a model"}  # marked, which reads them by a generator of its own
+    assert segments.render(tmp_path / "a.mp4", pictures, size=(16, 16), rate=Fraction(25), about=about, sources=[]) == 60
+    assert max(held) <= 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +112,10 @@ def coding_of(frame: VideoFrame, colour: Colour) -> dict[str, Any]:
 
 def side_data(frame: VideoFrame, kind: str) -> bytes | None:
     """Return what stands beside a decoded frame under one of FFmpeg's names of side data, or None."""
-    found: Any = frame.side_data.get(kind)
+    from av.sidedata import sidedata
+
+    # `frame.side_data` would stay with the frame, which it names in turn: frames would pile up for the next collection.
+    found = cast(Any, sidedata.SideDataContainer)(frame).get(kind)
     return None if found is None else bytes(found)
 
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -158,16 +159,21 @@ class SegmentWriter:
         """
         import av
 
-        target, waiting = self.target, iter(pictures)
+        target, waiting, stamps = self.target, iter(pictures), deque[int]()
+
+        def unstamped(shown: Iterable[StampedPicture]) -> Iterator[npt.NDArray[Any]]:
+            for picture, stamp in shown:
+                stamps.append(stamp)
+                yield picture
+
         for number in itertools.count(begin):
             with files.disk_errors(target.disk_full):
                 head = next(waiting, None)
                 if head is None:
                     return number
                 first, count = head[1], 0
-                shown, times = itertools.tee(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
-                marked = marked_frames((picture for picture, _ in shown), target.message)
-                segment = zip(marked, (stamp for _, stamp in times), strict=True)
+                shown = unstamped(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
+                segment = ((picture, stamps.popleft()) for picture in marked_frames(shown, target.message))
                 if target.pictures:
                     count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
                 else:
