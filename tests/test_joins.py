@@ -237,5 +237,7 @@ def test_segments_hold_no_frame_that_was_written(tmp_path: Path) -> None:
             del picture
 
     about = {"made_with": "a model"}  # marked, which reads them by a generator of its own
-    assert segments.render(tmp_path / "a.mp4", pictures, size=(16, 16), rate=Fraction(25), about=about, sources=[]) == 60
+    assert (
+        segments.render(tmp_path / "a.mp4", pictures, size=(16, 16), rate=Fraction(25), about=about, sources=[]) == 60
+    )
     assert max(held) <= 3
