@@ -66,7 +66,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Make a page's links lead to where the pages stand in the site, and its lists such as MkDocs reads."""
     place = page.file.src_uri
     homes = {taken: home for home, taken in TAKEN_IN.items()}
-    return fit_lists(fit_links(markdown, homes.get(place, f"docs/{place}"), place))
+    text = fit_lists(fit_links(markdown, homes.get(place, f"docs/{place}"), place))
+    return text + (f"\n\n{beside('plots').script()}" if "data-plot=" in text else "")
 
 
 def on_page_context(context: Any, page: Any, config: Any, nav: Any) -> None:

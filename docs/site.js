@@ -1,7 +1,7 @@
 // The page of every message: a field that leaves what holds all its words.
-const field = document.getElementById("messages-find");
+const wanted = document.getElementById("messages-find");
 
-if (field) {
+if (wanted) {
   const rows = [...document.querySelectorAll("table.messages tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
   const tables = [...document.querySelectorAll("table.messages")];
   const headings = tables.map((table) => {
@@ -11,8 +11,8 @@ if (field) {
   });
   const found = document.getElementById("messages-found");
 
-  field.addEventListener("input", () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  wanted.addEventListener("input", () => {
+    const words = wanted.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const [row, text] of rows) {
       row.hidden = !words.every((word) => text.includes(word));

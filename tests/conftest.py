@@ -44,6 +44,7 @@ NIGHTLY = (
     "test_predict.py::test_predictors_learn_what_moves[svg]",
     "test_processes.py::test_a_run_of_two_is_taken_up_by_one_and_by_two",
     "test_site.py::test_built_strictly_with_every_command_and_name",
+    "test_site.py::test_plots_are_moved_by_the_keyboard",
     "test_studio_accessible.py::test_axe_finds_nothing_wrong_with_any_page[1-",
     "test_studio_browser.py::test_generate_then_between_two",
     "test_studio_browser.py::test_latent_sliders_are_moved_and_kept",

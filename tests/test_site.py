@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from footage.commands import main as cli
 from footage.config.presets import PRESETS
 from footage.training import diagnostics
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -121,6 +126,49 @@ def test_what_would_be_loaded_from_elsewhere_is_seen(tag: str, elsewhere: bool) 
     assert bool(hooks().LOADED.search(tag)) == elsewhere
 
 
+def plots() -> ModuleType:
+    module: ModuleType = hooks().beside("plots")
+    return module
+
+
+def test_plots_show_what_the_code_says() -> None:
+    refined = plots().refinement()
+    path, gap = refined["path"], refined["block"] // 4
+    drawn = [path[4 * (gap // 2 + gap * number)] - mean for number, mean in enumerate(refined["means"][2])]
+    assert 0 < max(map(abs, drawn)) < 4 * refined["deviations"][2] < 4 * refined["deviations"][0]
+    for length, (drawn, closed) in plots().loops().items():
+        assert closed[0] == closed[-1] == drawn[0] != drawn[-1] and len(closed) == 4 * int(length) + 1
+    wandering = plots().drifts()
+    ways = [sum(abs(a - b) for a, b in pairwise(wandering[frames][0])) for frames in ("32", "128", "512")]
+    assert ways == sorted(ways, reverse=True)
+
+
+def test_plots_are_moved_by_the_keyboard(browser: Browser, tmp_path: Path) -> None:
+    places = [f'<div class="plot" data-plot="{name}"></div>' for name in ("time", "refine", "loop", "drift")]
+    page = (DOCS / "how-stream-works.md").read_text(encoding="utf-8")
+    assert all(place in page for place in places)
+    (tmp_path / "page.html").write_text(
+        "<meta charset=utf-8>" + "\n".join([*places, plots().script()]), encoding="utf-8"
+    )
+    (tmp_path / "plots.js").write_bytes((DOCS / "plots.js").read_bytes())
+    view = browser.new_page(viewport={"width": 400, "height": 800})
+    wrong: list[str] = []
+    view.on("pageerror", lambda error: wrong.append(str(error)))
+    view.goto((tmp_path / "page.html").as_uri())
+    for name, said in (
+        ("time", "frame 21, 0.84 s"),
+        ("refine", "9 frames known"),
+        ("loop", "frame 52.00"),
+        ("drift", "1.1"),
+    ):
+        plot = view.locator(f"[data-plot={name}]")
+        before = plot.locator("svg").inner_html()
+        plot.locator("input").press("ArrowRight")
+        assert said in plot.locator("output").inner_text() and plot.locator("svg").inner_html() != before
+    assert wrong == [] and view.evaluate("document.documentElement.scrollWidth") <= 400
+    view.close()
+
+
 def test_built_strictly_with_every_command_and_name(tmp_path: Path) -> None:
     pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")
     from mkdocs.commands.build import build
@@ -134,6 +182,9 @@ def test_built_strictly_with_every_command_and_name(tmp_path: Path) -> None:
     assert names <= set(re.findall(r"<h2 id=[^>]*>([^<]*)<", commands))
     assert "--train.precision" in commands
     messages = (tmp_path / "reference" / "messages.html").read_text(encoding="utf-8")
+    assert '<script type="application/json" id="plots">' in (tmp_path / "how-stream-works.html").read_text(
+        encoding="utf-8"
+    )
     assert messages.count("<tr>") > 1000 and "there is no preset" in messages
     python = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
     assert {name for name in footage.__all__ if not re.search(rf'id="footage\.[\w.]*\b{name}"', python)} == set()
