@@ -78,6 +78,7 @@ gpu-pack:
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "footage needs Python 3.11 or later: make PYTHON=python3.12 demo"; exit 1; }
+	@echo "Into .venv comes all that footage needs, PyTorch too: a gigabyte or more, some minutes without a word"
 	$(PYTHON) -m venv .venv
 	@touch $@
 

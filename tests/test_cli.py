@@ -77,6 +77,14 @@ def test_mistakes_are_answered_in_one_line(
     assert "Traceback" not in captured.err
 
 
+def test_the_overview_has_one_paragraph_for_each_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    said = capsys.readouterr().out
+    assert "Make a data set from videos" in said and "not a medical device" not in said
+    assert run("ingest", "--help") == 0
+    assert "not a medical device" in capsys.readouterr().out
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith("footage 0.")
@@ -86,7 +94,8 @@ def test_preset_sets_the_defaults_and_flags_override_them(capsys: pytest.Capture
     words = ["--preset", "conv3d-32", "--gan.lr", "1e-4", "--train.batch-size", "2", "--net.width", "4", "--dry-run"]
     assert run("train", "shapes", *words) == 0
     said = capsys.readouterr().out
-    config = json.loads(said[said.index("{") :])
+    config, end = json.JSONDecoder().raw_decode(said, said.index("{"))
+    assert "clips/s measured here" in said[end:], "the table stands below, where it is seen"
     assert config["clip"]["height"] == 32 and config["gan"]["lr"] == 1e-4 and config["net"]["width"] == 4
 
 

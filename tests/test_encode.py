@@ -165,6 +165,12 @@ def test_sheet_holds_every_clip(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_sheet_of_large_frames_is_no_wider_than_a_screen() -> None:
+    sheet = contact_sheet([np.full((8, 720, 1280, 3), 90, np.uint8)] * 2, ["a", "b"])
+    assert sheet.shape == (2 * (288 + 14 + 4) + 4, 8 * (512 + 1) + 2 * 4, 3)
+    assert contact_sheet([np.full((1, 8, 100, 3), 90, np.uint8)]).shape[1] == 500 + 1 + 2 * 4
+
+
 def test_tile_fills_the_grid() -> None:
     grid = tile([np.full((2, 4, 6, 3), i + 1, np.uint8) for i in range(5)])
     assert grid.shape == (2, 8, 18, 3)

@@ -107,6 +107,7 @@ def test_a_set_that_copies_its_training_clips_is_caught(folders: dict[str, Path]
     assert {pair.made[-3:] == pair.real[-3:] for pair in found.memorisation.pairs} == {True}, "each with its original"
     assert all(pair.made_start == pair.real_start and pair.pixels < 4 for pair in found.memorisation.pairs)
     assert any("leave out the copies" in text for text in found.warnings)
+    assert found.memorisation.substituted and any("no held-out clips" in text for text in found.warnings)
     assert (tmp_path / "f-pairs.png").exists() and (tmp_path / "f-pairs" / "00.png").exists()
 
 

@@ -183,7 +183,8 @@ def verb(home: str) -> Callable[..., Any]:
 def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen: bool = True) -> Callable[..., Any]:
     """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags.
 
-    Texts of flags are looked up where the verb is the one that was `chosen`, and not in the list of all.
+    Where the verb is the one that was `chosen`, and not in the list of all, its whole docstring is its help, and texts
+    of flags are looked up.
     """
     parameters, chooses = [], False
     fields: type | None = getattr(function, "fields_of", None)
@@ -220,7 +221,7 @@ def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen:
             values["config"] = {knob: value for knob, value in flat(to_json(values["config"])).items() if knob in given}
         return function(**values)
 
-    command.__name__, command.__doc__ = function.__name__, about
+    command.__name__, command.__doc__ = function.__name__, about if chosen else about.partition("\n\n")[0]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command

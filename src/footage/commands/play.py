@@ -300,7 +300,9 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     generate.generate(run.path, to / "clips", count=CLIPS, device="cpu", quiet=quiet)
     for picture in (to / "clips" / "sheet.png", run.path / "curves.png"):
         shutil.copyfile(picture, to / picture.name)
-    model = shlex.quote(str(run.path))
+    model, program = shlex.quote(str(run.path)), "footage"
+    if shutil.which(program) is None and Path(sys.argv[0]).name == program:  # in an environment that is not active
+        program = shlex.quote(sys.argv[0])
     console.print(
         f"""
 Where things are
@@ -313,13 +315,13 @@ Where things are
   {to}/run/model/    the model: all that `generate` needs, yours to keep
 
 What to try next
-  footage generate {model} --to more --count 100 --label circle --frames 64
-  footage generate {LARGE} --to hd --count 2 --loop 4s --size 1280x720
-  footage generate {READY} --to film --count 1 --seconds 60
-  footage play {model}
-  footage demo --minutes 10          train the same model on
-  footage ingest MY_VIDEOS --to my-data
-  footage train my-data --minutes 30
+  {program} generate {model} --to more --count 100 --label circle --frames 64
+  {program} generate {LARGE} --to hd --count 2 --loop 4s --size 960x720
+  {program} generate {READY} --to film --count 1 --seconds 60
+  {program} play {model}
+  {program} demo --minutes 10     train the same model on
+  {program} ingest MY_VIDEOS --to my-data
+  {program} train my-data --minutes 30
 """,
         soft_wrap=True,
     )

@@ -332,14 +332,15 @@ class TrainingOrder:
         plan, said = self.private(plan, processes)
         if self.probe:  # what would be refused after the trials is refused before
             run_folder.resume(folder, plan.config, plan.note)
-        console.print(plan.table())
+        if self.dry_run:  # above the table, which is what is looked at
+            console.print_json(json.dumps(to_json(plan.config)))
+        console.print(plan.table(self.minutes, self.clips or DEFAULT_CLIPS))
         for line in said:
             console.print(line, markup=False, soft_wrap=True)
         if probing:
             console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
         if self.dry_run:
             tell_follower(plan=plan.figures())
-            console.print_json(json.dumps(to_json(plan.config)))
             return TrainingRun(folder.path)
         if probing:
             limit = Limit(self.minutes, (self.clips or DEFAULT_CLIPS) if self.minutes is None else None)

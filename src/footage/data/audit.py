@@ -139,7 +139,7 @@ class Audit:
         if len(self.dataset.split("train")) < EXPECT_COPIES_BELOW:
             shares = ", ".join(f"{share:.1%} with {clips}" for clips, share in MEASURED_COPIES if share)
             return (
-                f"expect copies: below {EXPECT_COPIES_BELOW} training clips, clips that were made came near to them "
+                f"expect copies: below {EXPECT_COPIES_BELOW} training clips, generated clips came near to them "
                 f"({shares}); train with --evaluate-metric copies, generate with --novel"
             )
         counts = ", ".join(str(clips) for clips, share in MEASURED_COPIES if not share)

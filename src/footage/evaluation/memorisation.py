@@ -232,7 +232,9 @@ def find_memorisation(
     with seconds.of("nearest pairs"):
         pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
     summaries = tuple(space.summary() for space in spaces)
-    return Memorisation(how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet)
+    return Memorisation(
+        how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet, substituted=not heldout
+    )
 
 
 def _neighbours(

@@ -234,6 +234,8 @@ class Memorisation:
     """Clips with a ratio below .5 in any space, as in `NearestPair.made`: to be left out, or looked at."""
     sheet: str = ""
     """Path of a PNG with all pairs, relative to figures.json."""
+    substituted: bool = False
+    """Whether other clips of the training data stand for unseen ones, there being none held out."""
 
 
 @dataclass(frozen=True)
@@ -345,6 +347,8 @@ def table(evaluation: Evaluation) -> Table:
         f"{made.width}×{made.height}, seed {evaluation.seed}, "
         f"{protocol.repeats} repeat{'' if protocol.repeats == 1 else 's'}",
         f"floor: {evaluation.floor}",
+        "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same of real clips, which no model "
+        "can better; what each figure and tier means: docs/metrics.md",
     ]
     if made.split or real.split:
         lines[0] += f"; clips of split {' : '.join(part for part in (made.split, real.split) if part)}"

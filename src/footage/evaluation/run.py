@@ -433,9 +433,15 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
 
 def copy_warnings(memorisation: Memorisation) -> list[str]:
     """Return a warning for each space in which more clips repeat training clips than unseen ones seem to."""
-    return [
+    warnings = [
         f"{space.below:.0%} of the clips are less than half as far from a training clip as unseen clips are, in "
         f"{space.name} ({space.below_real:.0%} of the unseen ones): look at the pairs, and leave out the copies"
         for space in memorisation.spaces
         if space.below - space.below_real > SUSPECT
     ]
+    if warnings and memorisation.substituted:
+        warnings.append(
+            "there are no held-out clips to compare with, so that unlike training clips stand for unseen ones: where they "
+            "differ much, clips that are only blurred count as copies too"
+        )
+    return warnings

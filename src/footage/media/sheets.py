@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARGIN = 4
 """Pixels between clips."""
+LARGEST = 512
+"""Pixels of a frame's longer side on a contact sheet, at most: a row of eight is about as wide as a screen of 4K."""
 FONTS = (
     "NotoSansCJK-Regular.ttc",
     "NotoSansCJKsc-Regular.otf",
@@ -76,7 +78,8 @@ def contact_sheet(
     Args:
         strips: uint8 (T, H, W, C) each, of one size; time runs to the right.
         captions: a text above each clip, or none.
-        side: the shorter side of a frame on the sheet, at least; smaller frames are enlarged by whole pixels.
+        side: the shorter side of a frame on the sheet, at least; smaller frames are enlarged by whole pixels, and those
+            of more than `LARGEST` along the longer side made smaller.
         columns: clips beside each other; None for as many as make the sheet about as wide as high.
 
     Returns:
@@ -85,8 +88,9 @@ def contact_sheet(
     from PIL import Image, ImageDraw
 
     height, width = strips[0].shape[1:3]
-    scale = max(1, side // min(height, width))
-    height, width = height * scale, width * scale
+    scale = max(1, min(side // min(height, width), LARGEST // max(height, width)))
+    scale = min(scale, LARGEST / max(height, width))
+    height, width = max(1, round(height * scale)), max(1, round(width * scale))
     longest = max(len(s) for s in strips)
     text = 14 if captions else 0
     cell = (height + text + MARGIN, longest * (width + 1) + 2 * MARGIN)
@@ -100,7 +104,7 @@ def contact_sheet(
             text_shown, font = lettering(captions[number][: cell[1] // 6])
             draw.text((left, top), text_shown, fill=(200, 200, 205), font=font)
         for t, frame in enumerate(clip):
-            sheet.paste(_enlarged(frame, height, width), (left + t * (width + 1), top + text))
+            sheet.paste(_resized(frame, height, width), (left + t * (width + 1), top + text))
     return np.asarray(sheet)
 
 
@@ -136,12 +140,13 @@ def lettering(text: str, size: int = 10) -> tuple[str, ImageFont.ImageFont | Ima
     return "".join(f"({len(run)} characters without a font)" if gone else run for run, gone in runs), plain
 
 
-def _enlarged(frame: Frames, height: int, width: int) -> Image.Image:
-    """Return a frame (H, W, C), grey or RGB, enlarged without smoothing."""
+def _resized(frame: Frames, height: int, width: int) -> Image.Image:
+    """Return a frame (H, W, C), grey or RGB, enlarged without smoothing, or made smaller."""
     from PIL import Image
 
     rgb = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
-    return Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
+    smaller = height < len(frame)
+    return Image.fromarray(rgb).resize((width, height), Image.Resampling.BOX if smaller else Image.Resampling.NEAREST)
 
 
 def gallery(groups: Sequence[tuple[str, str, Sequence[Frames]]], *, columns: int = 2, side: int = 64) -> Frames:
@@ -219,7 +224,7 @@ def table(rows: Sequence[Sequence[Frames]], names: Sequence[str], heads: Sequenc
         top = head + number * (height + MARGIN)
         draw.text((left // 2, top + height // 2), name, font=font, fill=(240, 240, 245), anchor="mm")
         for column, picture in enumerate(row):
-            sheet.paste(_enlarged(picture, height, width), (left + column * (width + MARGIN), top))
+            sheet.paste(_resized(picture, height, width), (left + column * (width + MARGIN), top))
     return np.asarray(sheet)
 
 

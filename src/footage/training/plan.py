@@ -134,7 +134,8 @@ class TrainingPlan:
             "weights": sum(self.needs.parameters.values()),
         }
 
-    def table(self) -> Table:
+    def table(self, minutes: float | None = None, clips: int = DEFAULT_CLIPS) -> Table:
+        """Return what a training is, for a terminal, with what its minutes, or else its clips, come to."""
         clip = self.config.clip
         rate = self.clips_per_second()
         rows = {
@@ -158,7 +159,10 @@ class TrainingPlan:
                 break
             rows[f"left out {number + 1}"] = f"{name}: {reason}"
         if rate:
-            rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"
+            timed = f"{clips:,} clips take {clips / rate / 60:,.0f} minutes"
+            if minutes is not None:
+                timed = f"{minutes:g} minutes are about {60 * minutes * rate:,.0f} clips"
+            rows["speed"] = f"{rate:.1f} clips/s measured here; {timed}"
         table = Table(show_header=False, box=None, pad_edge=False)
         for name, value in rows.items():
             table.add_row(Text(name, style="dim"), value)
