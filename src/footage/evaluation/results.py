@@ -347,8 +347,8 @@ def table(evaluation: Evaluation) -> Table:
         f"{made.width}×{made.height}, seed {evaluation.seed}, "
         f"{protocol.repeats} repeat{'' if protocol.repeats == 1 else 's'}",
         f"floor: {evaluation.floor}",
-        "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same of real clips, which no model "
-        "can better; what each figure and tier means: docs/metrics.md",
+        "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same of real clips, which no "
+        "model can better; what each figure and tier means: docs/metrics.md",
     ]
     if made.split or real.split:
         lines[0] += f"; clips of split {' : '.join(part for part in (made.split, real.split) if part)}"

@@ -441,7 +441,7 @@ def copy_warnings(memorisation: Memorisation) -> list[str]:
     ]
     if warnings and memorisation.substituted:
         warnings.append(
-            "there are no held-out clips to compare with, so that unlike training clips stand for unseen ones: where they "
-            "differ much, clips that are only blurred count as copies too"
+            "there are no held-out clips to compare with, so that unlike training clips stand for unseen ones: where "
+            "they differ much, clips that are only blurred count as copies too"
         )
     return warnings
