@@ -489,8 +489,8 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
             else:
                 text = f"{protocol.clips} windows are cut from them, which are not independent"
             warnings.append(
-                f"{name} has {len(side.spans)} clips, fewer than the {protocol.clips} that are measured: {text}; give more "
-                f"clips, or --clips {len(side.spans)}"
+                f"{name} has {len(side.spans)} clips, fewer than the {protocol.clips} that are measured: {text}; "
+                f"give more clips, or --clips {len(side.spans)}"
             )
 
 
