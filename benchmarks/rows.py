@@ -198,9 +198,9 @@ ROWS = (
         "benchmarks/features.py shapes 192 32", "in order",
         (f"{SRC}/metrics/clip_vectors.py", f"{SRC}/metrics/distances.py::frechet",
          f"{SRC}/evaluation/features/ladder.py"), unit="share", digits=0),
-    Row("tempo", "tempo of nine tracks, off by", RHYTHM_SCRIPT, "tempo", SOUND, unit="share"),
-    Row("beats", "beats of nine tracks found within 70 ms, F-measure", RHYTHM_SCRIPT, "beats", SOUND),
-    Row("onsets", "onsets of nine tracks found within 50 ms, F-measure", RHYTHM_SCRIPT, "onsets", SOUND),
+    Row("tempo", "tempo of nine tracks, off by", RHYTHM_SCRIPT, "tempo", SOUND, unit="share", digits=3),
+    Row("beats", "beats of nine tracks found within 70 ms, F-measure", RHYTHM_SCRIPT, "beats", SOUND, digits=3),
+    Row("onsets", "onsets of nine tracks found within 50 ms, F-measure", RHYTHM_SCRIPT, "onsets", SOUND, digits=3),
     *(
         Row(f"library-{kind}", f"library of 100,000 clips, {what}, the slowest request, 95 of 100",
             "benchmarks/library.py", kind, files, goal, "ms", 0, idle=True)
