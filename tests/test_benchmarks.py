@@ -80,6 +80,7 @@ def test_pages_show_what_is_noted_of_the_present_code(bench: Any) -> None:
     for page in bench.PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         assert made.shown(text) == text, f"{page} shows outdated figures: make bench-page"
+    assert made.living(), "not one row lives: make bench"
 
 
 def test_every_row_names_a_script_and_files_that_are_there(bench: Any) -> None:
