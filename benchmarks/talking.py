@@ -4,7 +4,8 @@
 
 RUN was trained on the built-in `talker`. Of held-out clips in a voice of the training clips, a new one and the other
 language, what is true stands above or on the left, what is made of still and sound below or on the right. --mouths asks
-how the opening of mouths goes with the true one in so many clips of each kind. The judge, who looks at thousands of
+how the opening of mouths goes with the true one in so many clips of each kind, and how much the upper half of frames,
+where no mouth is, pales and darkens. The judge, who looks at thousands of
 drawn clips, takes an hour at 256×256.
 """
 
@@ -86,17 +87,21 @@ def main() -> None:
             offset, confidence = offset_of(scores(judge, window, levels, clips.fps, mouth, start))
             print(f"{label}, {side}: offset {offset} frames, confidence {confidence:.2f}")
 
-    correlations: dict[str, list[tuple[float, float]]] = {}
+    measured: dict[str, list[list[float]]] = {}
     for index in heldout[: options.mouths * len(clips.labels)]:
         true, place = clips.read(index, 0, FRAMES), mouth_box(clips.look(index), clip.height, clip.width)
         still, sound = from_uint8(true[None, :1])[:, :, 0], clips.sound(index)[0][: FRAMES * speech.RATE // 25]
         made = np.concatenate(list(spoken_frames(model.speaker, model.info, still, [sound], seed=index)))
         known = clips.mouth(index, 0, FRAMES)[:, 0].astype(np.float64)
-        r = tuple(correlation(opening(side, *place), known) for side in (made, true))
-        correlations.setdefault(clips.labels[clips.label(index)], []).append((r[0], r[1]))
-    for label, pairs in correlations.items():
-        made_r, true_r = np.mean(pairs, axis=0)
-        print(f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; {len(pairs)} clips")
+        r = [correlation(opening(side, *place), known) for side in (made, true)]
+        shades = [float(side[:, : clip.height // 2].mean(axis=(1, 2, 3)).std()) for side in (made, true)]
+        measured.setdefault(clips.labels[clips.label(index)], []).append([*r, *shades])
+    for label, figures in measured.items():
+        made_r, true_r, made_shade, true_shade = np.mean(figures, axis=0)
+        print(
+            f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; deviation of the upper half's "
+            f"brightness {made_shade:.2f}, of true clips {true_shade:.2f} levels of 255; {len(figures)} clips"
+        )
 
     still = from_uint8(clips.read(numbers[0], 0, 1)[None])[:, :, 0]
     live = LiveFigure(model.speaker, model.info, still, as_if_live(sounds))
