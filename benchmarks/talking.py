@@ -99,8 +99,8 @@ def main() -> None:
     for label, figures in measured.items():
         made_r, true_r, made_shade, true_shade = np.mean(figures, axis=0)
         print(
-            f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; deviation of the upper half's "
-            f"brightness {made_shade:.2f}, of true clips {true_shade:.2f} levels of 255; {len(figures)} clips"
+            f"{label}: r of the mouth's opening {made_r:.2f}, of true clips {true_r:.2f}; the upper half's brightness "
+            f"deviates by {made_shade:.2f}, of true clips {true_shade:.2f} levels of 255; {len(figures)} clips"
         )
 
     still = from_uint8(clips.read(numbers[0], 0, 1)[None])[:, :, 0]
