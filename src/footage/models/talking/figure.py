@@ -429,7 +429,9 @@ class Talk(SupervisedMethod):
         for clips in batches:
             apart = taken_apart(clips, channels)
             still = self.small(apart.still[:, :, None])[:, :, 0]
-            small = apart._replace(real=self.small(apart.real), still=still, heard=apart.heard.clone())  # a view keeps all
+            small = apart._replace(
+                real=self.small(apart.real), still=still, heard=apart.heard.clone()
+            )  # a view keeps all
             spoken.append(small)
             room -= clips.numel() // self.config.net.scale**2  # type: ignore[attr-defined]
             if room <= 0:
