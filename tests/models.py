@@ -13,6 +13,7 @@ from footage.config.presets import PRESETS, override, tiny
 from footage.data.clips import BuiltInClips, ClipSource, Span
 from footage.data.store import Split
 from footage.generation.rollout import from_uint8
+from footage.media.geometry import VolumeScale
 from footage.models.card import ModelInfo
 from footage.models.checkpoint import save_model
 from footage.models.requests import VideoRequest
@@ -30,6 +31,7 @@ def save_tiny_model(
     labels: tuple[str, ...] = ("walk", "run"),
     seed: int = 0,
     preset: str = "conv3d-32",
+    volume: VolumeScale | None = None,
     **overrides: object,
 ) -> ModelInfo:
     """Write a model folder with random weights; without labels where the model takes none."""
@@ -46,6 +48,7 @@ def save_tiny_model(
         dataset="noise",
         dataset_hash="0" * 64,
         clips_seen=0,
+        volume=volume,
     )
     return save_model(folder, info, {name: average.module for name, average in method.averages.items()})
 

@@ -19,6 +19,7 @@ from tests.models import save_tiny_model
 from tests.people import make_accounts
 from tests.streams import save_tiny_stream
 from tests.test_studio_locales import save_dataset, save_run
+from tests.volumes import save_volumes, write_phantom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-tex
 
 PAGES = {
     "/": ("/", "/?bin=true", "/?text=nothing", "/?label=walk"),
-    "/clip/{clip}": ("/clip/1", "/clip/4"),
+    "/clip/{clip}": ("/clip/1", "/clip/4", "/clip/5"),
     "/compare": ("/compare", "/compare?ids=1&ids=2"),
     "/duplicates": ("/duplicates",),
     "/timeline": ("/timeline",),
@@ -44,6 +45,7 @@ PAGES = {
     "/talk": ("/talk",),
     "/data": ("/data", "/data?add=数据集"),
     "/data/audit": ("/data/audit?name=数据集",),
+    "/data/volume": ("/data/volume?name=体",),
     "/rate": ("/rate",),
     "/rate/{campaign}": ("/rate/calm?model=one&model=two",),
     "/rate/{campaign}/results": ("/rate/calm/results",),
@@ -82,6 +84,7 @@ EMPTY = (
 )
 """Pages that say what to do next where there is nothing yet."""
 LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
+    ![...document.querySelectorAll('[data-state]')].some(part => part.textContent) &&
     [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
         .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
 """Whether a page has all of its parts."""
@@ -101,6 +104,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for number in range(4):
             path = write(folder / "in" / f"clip {number}.mp4", moving(8, (32, 48), seed=number))
             library.add(path, ClipDetails(label="walk" if number % 2 else "run", tags=("good",)))
+        library.add(write_phantom(folder / "体.nii.gz"))
         with library._database.write() as connection:
             connection.execute("UPDATE clips SET model = CASE WHEN id < 3 THEN 'one' ELSE 'two' END")
         library.update(1, stars=4, verdict="keep", notes="a note")
@@ -120,6 +124,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     save_tiny_model(models / "speaker", (), preset="talk-64", clip__frames=5, clip__height=16, clip__width=16)
     save_run(models / "训练")
     save_dataset(models)
+    save_volumes(models)
     save_reports(models)
     made = Server(folder / "library", models, Address(port=0))
     made.studio.worker.close()

@@ -42,6 +42,7 @@ from tests.models import save_tiny_model
 from tests.people import make_accounts, sign_in
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
+from tests.volumes import save_volumes, write_phantom
 
 PACKAGE = Path(footage.__file__).parent
 TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "static"
@@ -124,6 +125,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     parents = [Parent(first.digest, first.title, relation) for relation in ("source", "begin", "end")]
     library.add(save_clip(folder / "孩子.gif", 9), ClipDetails(parents=(*parents, Parent("ef" * 32, "别处", "source"))))
     library.add(write(folder / "原片.avi", moving(8, seed=11)), ClipDetails(title="原片", prompt="提示", source="来处"))
+    library.add(write_phantom(folder / "体.nii.gz", seed=3), ClipDetails(source="来处"))
     with library._database.write() as connection:
         connection.execute("UPDATE clips SET model = '模型', weights = ?, origin = 'generated', seed = 7", (digest,))
         connection.execute("UPDATE clips SET model = '另一', weights = NULL WHERE id = 2")
@@ -212,6 +214,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     (models / "比较" / "comparison.md").write_text("# 比较")
     (models / "比较" / "comparison.png").write_bytes(b"")
     save_dataset(models)
+    save_volumes(models)
     (models / "audit.html").write_text("")
     (models / "report.html").symlink_to(models / "audit.html")
     made = Studio(library, Catalog(models), Keys())
@@ -298,6 +301,8 @@ ADDRESSES = (
         "/clip/6",
         "/clip/7",
         "/clip/8",
+        "/clip/9",
+        *("/data/volume?name=体", "/data/volume?name=体&number=9", "/data/audit?name=体", "/parts/more?clip=9"),
     ),
     *("/timeline", "/timeline?name=影片", "/parts/jobs?kind=film"),
     *("/clip/99", "/compare", "/compare?ids=1&ids=2&ids=7", "/duplicates", "/generate", "/generate?model=流&seed=3"),

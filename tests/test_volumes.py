@@ -488,7 +488,7 @@ def test_what_a_model_makes_has_values_spacing_and_the_notice(generator, tmp_pat
 def test_formats_of_volumes_are_for_volumes(generator, tmp_path):
     with pytest.raises(ConfigError, match="makes clips, not volumes"):
         footage.generate("stream-shapes", tmp_path / "a", count=1, format="nii", device="cpu", quiet=True)
-    with pytest.raises(ConfigError, match="libraries"):
+    with pytest.raises(ConfigError, match="--format nii"):
         footage.generate(
             generator, tmp_path / "b", count=1, format="dicom", library=tmp_path / "l", device="cpu", quiet=True
         )

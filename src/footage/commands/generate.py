@@ -160,9 +160,10 @@ class GenerateOptions(GenerateRequest):
             given = "novel" if self.best is None else "best"
             problem = f"{given} is given with on: which clips are left out is found out one by one"
             raise ConfigError(problem, "leave out --on")
-        if self.format in VOLUME_FORMATS and (self.library or self.size or self.upscale):
-            problem = f"format is {self.format}, and libraries and upscalers take clips"
-            raise ConfigError(problem, "leave --library and --size out")
+        if self.format == "dicom" and self.library:
+            raise ConfigError("format is dicom, and libraries keep volumes as .nii.gz", "give --format nii")
+        if self.format in VOLUME_FORMATS and (self.size or self.upscale):
+            raise ConfigError(f"format is {self.format}, and upscalers take clips", "leave --size out")
         super().__post_init__()
 
 

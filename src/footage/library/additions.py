@@ -23,7 +23,7 @@ from footage.library.storage import Storage
 from footage.library.taste import keep_descriptors
 from footage.media.encode import read_metadata, write_clip
 from footage.media.fingerprints import read_samples
-from footage.media.kinds import is_special, suffix_of
+from footage.media.kinds import is_special, stem_of, suffix_of
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
@@ -96,7 +96,7 @@ def add(
 ) -> tuple[ClipEntry, bool]:
     """Take a file into the library; see `Library.add`. Return its entry, and whether it is new."""
     storage.database.check_writable()
-    title = plain(path.stem) if details.title is None else details.title
+    title = plain(stem_of(path)) if details.title is None else details.title
     source = str(path.absolute()) if details.source is None else details.source
     details = replace(details, title=title or "untitled", source=source)
     if path.is_dir():  # its pictures become a video

@@ -31,7 +31,7 @@ from footage.library.edit_lists import Shot, timeline_rate, write_list
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
 from footage.library.provenance import ModelCard, is_digest, register_model
 from footage.library.storage import DiskFull, Storage
-from footage.media.kinds import CLIP_SUFFIXES, is_special, suffix_of
+from footage.media.kinds import KEPT_SUFFIXES, is_special, stem_of, suffix_of, with_suffix
 from footage.media.rates import exact_rate
 
 TABLE, SHEET = "library.json", "clips.csv"
@@ -133,7 +133,7 @@ class Exporter:
                     taken[key] += 1
                     numbered = f"{stem}-{taken[key]}"
                 taken.setdefault(numbered.casefold(), 1)
-                yield entry, f"{numbered}.{entry.suffix}", stored
+                yield entry, with_suffix(numbered, entry.suffix), stored
 
     def write_folder(self, to: Path) -> list[Path]:
         """Copy clips into a folder, with tables; a folder that holds something else than an export is refused."""
@@ -426,9 +426,9 @@ def zip_entry_details(title: str, info: zipfile.ZipInfo, row: Mapping[str, Any])
         raise MediaError("it is a link, or no ordinary file", "pack it again")
     if info.flag_bits & 1:
         raise MediaError("it is encrypted", "pack it again without a password")
-    if suffix_of(name) not in CLIP_SUFFIXES:
+    if suffix_of(name) not in KEPT_SUFFIXES:
         raise MediaError("it has no ending of a clip", "leave it out")
-    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{title}/{name}"}
+    details: dict[str, Any] = {"title": plain(stem_of(name)) or "untitled", "source": f"{title}/{name}"}
     fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
     for field, value in fitting.items():
         with contextlib.suppress(LibraryError, TypeError):

@@ -22,7 +22,7 @@ from footage.library.entries import ClipEntry
 from footage.library.fingerprints import Fingerprints
 from footage.library.storage import STALE, Storage
 from footage.library.taste import TasteLearner
-from footage.media.kinds import CLIP_SUFFIXES, suffix_of
+from footage.media.kinds import KEPT_SUFFIXES, suffix_of
 from footage.media.thumbnails import read_thumbnails
 
 ERASED = 1.0
@@ -170,7 +170,7 @@ class Verifier:
         """Make a clip of a file that lies in the library under a name that is not its own; else put it aside."""
         suffix = suffix_of(path)
         moved = self._set_aside(path)
-        if moved.is_symlink() or not moved.is_file() or suffix not in CLIP_SUFFIXES:
+        if moved.is_symlink() or not moved.is_file() or suffix not in KEPT_SUFFIXES:
             return
         short = title[:12] if len(title) == 64 else title
         try:

@@ -40,7 +40,7 @@ from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
 from footage.library.seen import SEEN, SeenVectors
 from footage.library.similarity import Vectors
-from footage.media.kinds import CLIP_SUFFIXES
+from footage.media.kinds import KEPT_SUFFIXES
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
 T = TypeVar("T")
@@ -727,8 +727,8 @@ class FileStore:
             LibraryError: a suffix that is not taken in.
             MediaError: too many bytes, or a full disk; the library is as before.
         """
-        if suffix not in CLIP_SUFFIXES:
-            known = ", ".join(sorted(CLIP_SUFFIXES))
+        if suffix not in KEPT_SUFFIXES:
+            known = ", ".join(sorted(KEPT_SUFFIXES))
             raise LibraryError(f'".{suffix}" is no ending of a clip', f"known are {known}")
         temporary = self.scratch(suffix)
         digest, size = hashlib.sha256(), 0

@@ -22,9 +22,11 @@ from footage.media import geometry, probe
 from footage.media.colour import LUMA, PEAK_NITS, PQ, coding_of, colour_of, peak_of, to_bt709
 from footage.media.geometry import Fit, Orientation
 from footage.media.interlacing import Deinterlacer, Deinterlacing
+from footage.media.kinds import VOLUME_SUFFIXES, suffix_of
 from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over, without_unset_alpha
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
 from footage.media.rates import PAUSE, FrameClock, exact_rate
+from footage.media.volumes import read_kept
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -463,6 +465,8 @@ def decode_whole(path: Path, longest_side: int) -> int:
     """
     import av
 
+    if suffix_of(path) in VOLUME_SUFFIXES:
+        return len(read_kept(path).volume.values)
     count = 0
     try:
         with open_video(path) as (container, stream):

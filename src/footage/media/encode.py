@@ -29,9 +29,11 @@ from footage.files import locked
 from footage.media.colour import MATRIX_601, UNKNOWN_COLOUR, Colour
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
+from footage.media.kinds import VOLUME_SUFFIXES, suffix_of
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.sound import TURN, Channels, SoundTrack, check_sound
+from footage.media.volumes import nifti_metadata
 from footage.trust.mark import marked
 from footage.trust.provenance import seal
 
@@ -506,8 +508,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata that `write_clip` put into a file or folder; empty where there is none.
 
     Raises:
-        MediaError: it is no video, or no picture.
+        MediaError: it is no video, no picture and no volume.
     """
+    if suffix_of(path) in VOLUME_SUFFIXES:
+        return nifti_metadata(path)
     text: str | bytes = ""
     if path.is_dir() or path.suffix.lower() == ".gif":
         from PIL import Image

@@ -28,6 +28,10 @@ PICTURE_SUFFIXES = frozenset(
 """Endings of pictures: frames of a clip where they are numbered; some may move by themselves."""
 CLIP_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES
 """Endings of what can be a clip of its own."""
+VOLUME_SUFFIXES = frozenset(("nii", "niigz"))
+"""Endings of volumes (NIfTI), which a library keeps as it keeps clips; `niigz` stands for `nii.gz`."""
+KEPT_SUFFIXES = CLIP_SUFFIXES | VOLUME_SUFFIXES
+"""Endings of what a library keeps."""
 SOUND_SUFFIXES = frozenset(
     ("wav", "mp3", "flac", "m4a", "aac", "oga", "ogg", "opus", "wma", "aif", "aiff", "aifc", "caf", "au")
 )
@@ -39,8 +43,23 @@ HEAD = 16 * 2**10
 
 
 def suffix_of(path: PurePath | str) -> str:
-    """Return the ending of a name in small letters, without the dot."""
+    """Return the ending of a name in small letters, without the dot; of `x.nii.gz` it is `niigz`."""
+    if str(path).lower().endswith(".nii.gz"):
+        return "niigz"
     return PurePath(path).suffix.lower().removeprefix(".")
+
+
+def stem_of(path: PurePath | str) -> str:
+    """Return a file's name without its ending."""
+    name = PurePath(path).name
+    return (
+        name[: -len(".nii.gz")] if suffix_of(name) == "niigz" and name.lower().endswith(".gz") else PurePath(name).stem
+    )
+
+
+def with_suffix(stem: str, suffix: str) -> str:
+    """Return the name of a file that has an ending as `suffix_of` gives it."""
+    return f"{stem}.{'nii.gz' if suffix == 'niigz' else suffix}"
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

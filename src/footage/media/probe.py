@@ -23,7 +23,7 @@ from footage.errors import KeyNeeded, LockError, MediaError
 from footage.files import locked
 from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
-from footage.media.kinds import is_animated, is_special, suffix_of
+from footage.media.kinds import VOLUME_SUFFIXES, is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
 from footage.media.rates import ALIKE, MISTAKE, MOVING, FrameClock, exact_rate, rate_of_times
 
@@ -156,6 +156,8 @@ def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[In
 
     path = Path(path)
     try:
+        if suffix_of(path) in VOLUME_SUFFIXES:
+            raise UnusableMedia("not a video", "a volume, which is looked at, translated and reconstructed only")
         if is_special(path):
             raise UnusableMedia("not a file", "a pipe, a socket or a device, which is never opened")
         if path.stat().st_size == 0:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from footage.media.decode import FrameReader, Frames, Scaler, VideoDecoder
-from footage.media.kinds import is_still
+from footage.media.kinds import VOLUME_SUFFIXES, is_still, suffix_of
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe
 from footage.media.reader import PictureDecoder, fit_frames, upright_picture
+from footage.media.volumes import SLICES_RATE, Window, read_kept
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -79,6 +80,19 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
             iter(PictureDecoder([path], height=height, width=width, channels=3, fps=1.0, fit="stretch"))
         ).frames
         return Thumbnails(info, 1, 0.0, shown, shown)
+    if suffix_of(path) in VOLUME_SUFFIXES:  # its slices, from the feet to the head
+        volume = read_kept(path).volume
+        depth, height, width = volume.values.shape
+        shown_width = max(1, round(width * volume.spacing[2] / volume.spacing[1]))
+        window = Window.around(volume.values)
+        slices = (
+            fit_frames(
+                window.levels(part)[None, ..., None], height=height, width=shown_width, channels=1, fit="stretch"
+            )
+            for part in volume.values
+        )
+        info = VideoInfo(width, height, codec="nifti", frames=depth)
+        return replace(sample_frames(slices, SLICES_RATE), info=info, notes=volume.notes)
     info = probe(path)
     fps = min(float(info.rate or USUAL), FASTEST)
     length = round(info.duration * fps) if info.duration else info.frames

@@ -8,6 +8,7 @@ every file that is written here says so.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib
 import io
@@ -24,7 +25,9 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.errors import ConfigError, MediaError
+from footage.files import locked
 from footage.media.geometry import MOST_LEVEL, NOTICE, VolumeScale
+from footage.media.kinds import VOLUME_SUFFIXES, suffix_of
 from footage.media.probe import UnusableMedia
 
 Values = npt.NDArray[np.float32]
@@ -32,10 +35,18 @@ Levels = npt.NDArray[np.uint16]
 Spacing = tuple[float, float, float]
 """Millimetres between slices, rows and columns."""
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz", ".mgh", ".mgz", ".img")
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".niigz", ".mgh", ".mgz", ".img")
 """Endings of the files that nibabel reads here; an `.img` has its header beside it."""
 MOST_VOXELS = 2**28
 """A file that declares more is refused."""
+SLICES_RATE = 10.0
+"""Slices a second where a volume is shown as a clip, and no rate is given."""
+SHOWN_PART = (0.5, 99.5)
+"""Percentiles of the values between which a volume is shown where no window is chosen."""
+MOST_EXACT = 256.0
+"""Values that lie in less than this are shown by the exact function: a step of 1 would be seen."""
+SAMPLED = 200_000
+"""Voxels that these are taken from, about, evenly spread."""
 MEDICAL = 'install the extra for volumes: pip install "footage[medical]"'
 
 
@@ -123,37 +134,135 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """NIfTI counts towards right, front and head, DICOM towards left, back and head."""
 
 
+@contextlib.contextmanager
+def open_nifti(path: Path) -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:
+    """Open a NIfTI, Analyze or MGH file, a NIfTI file of a locked folder too: nibabel's image, and its affine in mm.
+
+    Raises:
+        UnusableMedia: its header is damaged; or nibabel is not installed.
+    """
+    nibabel = medical("nibabel")
+    with contextlib.ExitStack() as held:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if suffix_of(path) in VOLUME_SUFFIXES:
+                    content: Any = held.enter_context(locked.open_file(path))
+                    packed = content.read(2) == b"\x1f\x8b"
+                    content.seek(0)
+                    content = held.enter_context(gzip.GzipFile(fileobj=content)) if packed else content
+                    length = content.read(4)  # of the header: 540 of NIfTI-2 (nifti2.h), 348 of NIfTI-1
+                    content.seek(0)
+                    second = 540 in (int.from_bytes(length, "little"), int.from_bytes(length, "big"))
+                    image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(content)
+                else:  # kept open, or each moment is unpacked from the first byte on
+                    image = nibabel.load(path, keep_file_open=True)
+                affine = np.asarray(image.affine, np.float64)
+                unit = getattr(image.header, "get_xyzt_units", lambda: ("mm", ""))()[0]
+                affine = affine * {"micron": 1e-3, "meter": 1e3}.get(unit, 1.0)
+        except Exception as error:  # nibabel lets through whatever a damaged header raises
+            raise UnusableMedia("damaged", f"nibabel cannot read it ({type(error).__name__})") from None
+        yield image, affine
+
+
 def read_nifti(path: Path) -> Iterator[Volume]:
     """Yield the volumes of a NIfTI, Analyze or MGH file; of a series in time, each moment.
 
     Raises:
         UnusableMedia: it is damaged, or no volume; or nibabel is not installed.
     """
-    nibabel = medical("nibabel")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image: Any = nibabel.load(path, keep_file_open=True)  # else each moment is unpacked from the first byte on
-            shape, dtype = tuple(image.shape), image.get_data_dtype()
-            affine = np.asarray(image.affine, np.float64)
-            unit = getattr(image.header, "get_xyzt_units", lambda: ("mm", ""))()[0]
-            affine = affine * {"micron": 1e-3, "meter": 1e3}.get(unit, 1.0)
-    except Exception as error:  # nibabel lets through whatever a damaged header raises
-        raise UnusableMedia("damaged", f"nibabel cannot read it ({type(error).__name__})") from None
+    with open_nifti(path) as (image, affine):
+        yield from _moments(image, affine)
+
+
+def _extension(image: Any) -> dict[str, Any]:
+    """Return what `write_nifti` wrote beside the voxels of an opened file, as far as it is there."""
+    for extension in getattr(image.header, "extensions", ()):
+        with contextlib.suppress(ValueError, RecursionError, TypeError):
+            text = extension.get_content()
+            value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+            if isinstance(value, dict):
+                return value
+    return {}
+
+
+def _moments(image: Any, affine: npt.NDArray[np.float64]) -> Iterator[Volume]:
+    shape, dtype = tuple(image.shape), image.get_data_dtype()
     if dtype.fields is not None or dtype.kind == "c":
         raise UnusableMedia("in colour", f"its voxels are {dtype}, and volumes are of one number each")
     if len(shape) < 3 or min(shape, default=0) < 1 or int(np.prod(shape, dtype=np.float64)) > MOST_VOXELS:
         raise UnusableMedia("no volume", f"it declares {'×'.join(map(str, shape))} voxels")
+    unit = _extension(image).get("unit")
     for moment in np.ndindex(shape[3:]):
         try:
             values = np.asarray(image.dataobj[(..., *moment)], np.float32).reshape(shape[:3])
         except Exception as error:  # a file that is cut off, in the words of gzip, zlib or NumPy
             raise UnusableMedia("damaged", f"its voxels cannot be read ({type(error).__name__})") from None
-        volume = oriented(values, RAS_TO_LPS @ affine[:3, :3])
+        volume = oriented(values, RAS_TO_LPS @ affine[:3, :3], unit if isinstance(unit, str) else "")
         if (bad := ~np.isfinite(volume.values)).any():
             volume.values[bad] = 0.0
             volume = replace(volume, notes=(*volume.notes, f"{int(bad.sum()):,} voxels that are no number became 0"))
         yield volume
+
+
+def nifti_metadata(path: Path) -> dict[str, Any]:
+    """Return what `write_nifti` wrote into a file beside its voxels; empty where there is nothing.
+
+    Raises:
+        UnusableMedia: it cannot be read.
+    """
+    with open_nifti(path) as (image, _):
+        return _extension(image)
+
+
+@dataclass(frozen=True)
+class KeptVolume:
+    """The volume of a file as a library shows it."""
+
+    volume: Volume
+    """Of a series in time, the first moment."""
+    placed: bool
+    """Whether the file says where the body's sides are; else they are not known."""
+
+
+def read_kept(path: Path) -> KeptVolume:
+    """Read the first volume of a NIfTI file.
+
+    Raises:
+        UnusableMedia: it is damaged, or no volume; or nibabel is not installed.
+    """
+    with open_nifti(path) as (image, affine):
+        volume = next(_moments(image, affine))
+        placed = bool(image.header["qform_code"] or image.header["sform_code"])
+        moments = int(np.prod(image.shape[3:], dtype=np.int64))
+    notes = (*volume.notes, f"the first of {moments:,} volumes") if moments > 1 else volume.notes
+    return KeptVolume(replace(volume, notes=notes), placed)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The real values that are shown between black and white."""
+
+    centre: float
+    width: float
+    exact: bool = False
+    """Whether it is DICOM's function LINEAR_EXACT, for values that differ by less than 1, in place of LINEAR."""
+
+    @staticmethod
+    def around(values: Values) -> Window:
+        """Return the window that nearly all of the values lie in."""
+        flat = values.reshape(-1)
+        flat = flat[:: max(1, flat.size // SAMPLED)]
+        low, high = np.percentile(flat, SHOWN_PART).tolist()
+        exact = float(np.ptp(values)) < MOST_EXACT
+        return Window((low + high) / 2, max(1e-6 if exact else 1.0, high - low), exact)
+
+    def levels(self, values: Values) -> npt.NDArray[np.uint8]:
+        """Return values as levels of 8 bits (PS3.3, C.11.2.1.2.1 and C.11.2.1.3.2)."""
+        less = 0.0 if self.exact else 1.0
+        low, high = (self.centre - less / 2 + side * (self.width - less) / 2 for side in (-1, 1))
+        inside = (values - low) * (255 / max(high - low, 1e-9))
+        return np.rint(np.where(values <= low, 0, np.where(values > high, 255, inside))).astype(np.uint8)
 
 
 def resampled(values: Values, spacing: Sequence[float], wanted: Sequence[float]) -> Values:

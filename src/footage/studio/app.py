@@ -46,6 +46,7 @@ from footage.studio.routes import (
     timelines,
     training_pages,
     trainings,
+    volumes,
 )
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio, temporary_in_memory
@@ -62,6 +63,7 @@ ROUTERS = (
     sounds.router,
     previews.router,
     timelines.router,
+    volumes.router,
     datasets.router,
     pages.router,
     training_pages.router,
@@ -93,6 +95,7 @@ class StaticAssets(StaticFiles):
 def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
     """Return the application, guarded; see `Guard` for the names and addresses that it may be called by."""
     streams, grids, drafts = live.LiveStreams(studio), previews.PreviewProcess(studio), timelines.Drafts(studio)
+    looked_at = volumes.VolumeViews(studio)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -110,6 +113,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
             await streams.close()
             await grids.close()
             await drafts.close()
+            looked_at.close()
             await asyncio.to_thread(studio.close)
 
     app = FastAPI(
@@ -123,6 +127,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         exception_handlers=ERROR_HANDLERS,
     )
     app.state.studio, app.state.streams, app.state.previews, app.state.drafts = studio, streams, grids, drafts
+    app.state.volumes = looked_at
     routes = [*(route for route in app.routes if isinstance(route, Route)), *all_routes()]
     for router in ROUTERS:
         app.include_router(router)

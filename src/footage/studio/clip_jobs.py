@@ -21,6 +21,7 @@ from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.media import narrator
 from footage.media.cuts import Cut, write_cuts
+from footage.media.kinds import VOLUME_SUFFIXES
 from footage.models.card import ModelInfo
 from footage.studio.catalog import Catalog, ModelEntry
 
@@ -93,6 +94,9 @@ def use_of(verb: str, model: ModelEntry, info: ModelInfo, clip: ClipEntry) -> Cl
         keeps_size=not free and own != (shape.width, shape.height) and own[0] * own[1] <= KEPT_SIZE,
         pairs=verb in ("translate", "animate") and bool(info.config.guides),
     )
+    is_volume = clip.suffix in VOLUME_SUFFIXES
+    if is_volume != (info.volume is not None) or (is_volume and verb not in ("translate", "reconstruct")):
+        return replace(use, reason="use_volume")
     looked_at = {"predict": info.config.task.past, "interpolate": shape.frames}.get(verb, 1)
     there = math.floor(clip.seconds * use.fps + 0.01) if clip.fps else clip.frames
     if verb == "generate":

@@ -110,6 +110,10 @@ GET /api/clips/{clip}/uses
 GET /api/clips/{clip}/taste
 GET /api/clips/{clip}/provenance
 GET /api/clips/{clip}/signature
+GET /api/clips/{clip}/volume
+GET /api/volumes/{key}/{part}
+GET /api/datasets/volume
+GET /data/volume
 GET /api/clips/{clip}/file
 GET /api/clips/{clip}/thumbnail
 GET /api/clips/{clip}/preview

@@ -30,6 +30,22 @@ MOST_FILES = 100_000
 """Files of a zip, at most."""
 
 
+def limit_process(seconds: int, memory: int) -> None:
+    """Let the system end this process when it takes more bytes of memory, or more seconds of a processor from now on.
+
+    0 seconds end it at once.
+    """
+    try:
+        import resource
+    except ImportError:  # no such limits on this system; the clock of who started it remains
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    due = math.ceil(used.ru_utime + used.ru_stime) + seconds if seconds else 0
+    resource.setrlimit(resource.RLIMIT_CPU, (due, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 @dataclass(frozen=True)
 class Upload:
     """What was uploaded, and within which limits it is taken in."""
@@ -59,18 +75,6 @@ class Upload:
     def command(self) -> list[str]:
         return [sys.executable, "-m", "footage.studio.upload_check", json.dumps(asdict(self))]
 
-    def limit(self) -> None:
-        """Let the system end this process when it takes more memory, or more processor time from now on."""
-        try:
-            import resource
-        except ImportError:  # no such limits on this system; the clock of who started it remains
-            return
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        due = math.ceil(used.ru_utime + used.ru_stime) + self.seconds if self.seconds else 0
-        resource.setrlimit(resource.RLIMIT_CPU, (due, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
     def take_clip(self, opened: Library) -> dict[str, Any]:
         """Decode a clip and add it; return its number by what became of it."""
         path, known = Path(self.file), ClipDetails(title=self.title, source="uploaded")
@@ -98,7 +102,7 @@ class Upload:
             for number in range(self.first, len(packed.names)):
                 name = plain(packed.names[number])
                 yield {"at": number, "of": len(packed.names), "name": name, "used": packed.used}
-                self.limit()
+                limit_process(self.seconds, self.memory)
                 try:
                     entry, new = packed.take(number, lambda stored: decode_whole(stored, LONGEST_SIDE))
                     yield {"added" if new else "known": entry.id}
@@ -113,7 +117,7 @@ class Upload:
 
 def main(arguments: list[str]) -> None:
     upload = Upload(**json.loads(arguments[0]))
-    upload.limit()
+    limit_process(upload.seconds, upload.memory)
     try:
         if not upload.library:
             print(json.dumps(upload.take_sound()), flush=True)

@@ -309,7 +309,8 @@ class Worker:
                             share = (number + frames / (clip.frames or frames)) / count
                             self._report(job, begun + (1 - begun) * share, f"{number} / {count}")
 
-                path = replace(clip, make=chunks).save(Path(folder) / f"{job.id}-{number}.mp4")
+                ending = "mp4" if clip.volume is None else "nii.gz"
+                path = replace(clip, make=chunks).save(Path(folder) / f"{job.id}-{number}.{ending}")
                 seed = clip.metadata.get("seed", "")
                 name = f"{model.info.name} {seed} {clip.metadata.get('label', '')}".strip()
                 if title:

@@ -30,6 +30,7 @@ from footage.media.kinds import (
     MAY_MOVE,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
+    VOLUME_SUFFIXES,
     is_animated,
     is_special,
     natural_key,
@@ -172,6 +173,8 @@ def kind_of(path: Path, library: bool) -> Kind | None:
     if suffix in PICTURE_SUFFIXES:
         numbered = re.search(r"\d", path.stem) is not None
         return "pictures" if numbered else "picture" if library and path.name not in NOT_CLIPS else None
+    if library and suffix in VOLUME_SUFFIXES:
+        return "video"
     if library:
         return "zip" if suffix == "zip" else None
     return "idx" if IDX.search(path.name) else "array" if suffix in ("npy", "npz") else None

@@ -52,6 +52,7 @@ from footage.media.geometry import VolumeScale
 from footage.media.probe import UnusableMedia
 from footage.media.volumes import (
     NIFTI_SUFFIXES,
+    SLICES_RATE,
     Levels,
     Spacing,
     Values,
@@ -76,8 +77,6 @@ SAMPLED = 20_000
 """Voxels of a volume that these are taken from, evenly spread."""
 SHARD_BYTES = 128 * 2**20
 """A shard is closed when the next volume would make it larger than this."""
-RATE = 10.0
-"""Slices a second where volumes are shown as clips, and no rate is given."""
 SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 """Who a NIfTI file is of, in the names of BIDS."""
 
@@ -444,7 +443,7 @@ class VolumeBuilder:
             if waiting and (levels is None or size + levels.nbytes > SHARD_BYTES):
                 shard = f"shard-{number:05d}.npy"
                 self.write_shard(self.folder / shard, [held for _, held, _ in waiting])
-                offset, number, rate = 0, number + 1, self.config.fps or RATE
+                offset, number, rate = 0, number + 1, self.config.fps or SLICES_RATE
                 for held_part, held, held_digest in waiting:
                     label, side = labels.get(held_part.source.key), sides[held_part.source.patient]
                     end, depth = len(held) / rate, len(held)
@@ -490,7 +489,7 @@ class VolumeBuilder:
             height=self.height,
             width=self.width,
             channels=1,
-            fps=config.fps or RATE,
+            fps=config.fps or SLICES_RATE,
             labels=labels_of(rows),
             clips=len(rows),
             content_hash=files.json_digest([content_hash(rows), asdict(scale)]),

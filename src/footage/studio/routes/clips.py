@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from footage.library.seen import SeenClass
 from footage.library.storage import ACTOR, DiskFull
 from footage.library.taste import ClipTaste, TasteSummary
 from footage.machines.local import lower_priority
-from footage.media.kinds import CLIP_SUFFIXES, suffix_of
+from footage.media.kinds import KEPT_SUFFIXES, stem_of, suffix_of, with_suffix
 from footage.studio.routes.jobs import submit_job
 from footage.studio.schemas import (
     BulkForm,
@@ -237,7 +238,9 @@ def get_clip_file(clip: PathId, studio: CurrentStudio, download: bool = False) -
     """Return a clip's file; parts of it by the header Range."""
     entry = studio.entry(clip)
     path = or_404(lambda: studio.library.path(clip))
-    return clip_response(path, entry.suffix, f"{entry.title or entry.id}.{entry.suffix}" if download else None)
+    return clip_response(
+        path, entry.suffix, with_suffix(entry.title or str(entry.id), entry.suffix) if download else None
+    )
 
 
 @router.get("/clips/{clip}/thumbnail")
@@ -317,8 +320,8 @@ async def upload_clips(
 
     Each clip is decoded in a process of its own with limits of time and memory before the library has it.
     """
-    limits, suffix, title = studio.limits, suffix_of(name), plain(Path(name).stem) or "untitled"
-    if suffix not in CLIP_SUFFIXES | {"zip"}:
+    limits, suffix, title = studio.limits, suffix_of(name), plain(stem_of(name)) or "untitled"
+    if suffix not in KEPT_SUFFIXES | {"zip"}:
         raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
     is_zip = suffix == "zip"
     path = studio.library.upload_path(f"{secrets.token_hex(8)}.{suffix}")
@@ -341,7 +344,7 @@ async def upload_clips(
             taken_over = True
             return {**NOTHING, "job": job.id}
         async with studio.upload_checks:
-            return {**NOTHING, **await checked(upload)}
+            return {**NOTHING, **await checked(upload.command(), upload.seconds)}
     finally:
         if not taken_over:
             path.unlink(missing_ok=True)
@@ -361,17 +364,21 @@ async def receive(request: Request, path: Path, most: int) -> None:
             await asyncio.to_thread(out.write, block)
 
 
-async def checked(upload: Upload) -> dict[str, Any]:
-    """Have an uploaded clip decoded and added; return the clips' numbers by what became of them."""
+async def checked(command: Sequence[str], seconds: int) -> dict[str, Any]:
+    """Have a file that nobody vouches for read by a process with limits of its own; return what it says.
+
+    Raises:
+        HTTPException: 422, where it refuses the file, or takes longer than `seconds` of a processor allow.
+    """
     process = await asyncio.create_subprocess_exec(
-        *upload.command(),
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C in the terminal is the server's
     )
     lower_priority(process.pid, BEHIND_PAGES)
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), upload.seconds + 10)
+        output, _ = await asyncio.wait_for(process.communicate(), seconds + 10)
         outcome: dict[str, Any] = json.loads(output)
     except (TimeoutError, ValueError):
         raise HTTPException(422, "the file took too much time or memory to decode, and was refused") from None

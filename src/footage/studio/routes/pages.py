@@ -24,7 +24,7 @@ from footage.library.import_export import export_formats
 from footage.library.jobs import BackgroundJob
 from footage.library.query import ANY_OF, SORTS, MetricBounds
 from footage.media import narrator
-from footage.media.kinds import CLIP_SUFFIXES
+from footage.media.kinds import KEPT_SUFFIXES, VOLUME_SUFFIXES
 from footage.media.music import TUNES
 from footage.media.transitions import XFADES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
@@ -60,7 +60,9 @@ SIZES = ("64x64", "128", "256", "512", "auto")
 
 
 def clip_kind(entry: ClipEntry) -> str:
-    """Return how a browser shows a clip: `video`, `image`, or `preview` where it cannot."""
+    """Return how a browser shows a clip: `video`, `image`, `volume`, or `preview` where it cannot."""
+    if entry.suffix in VOLUME_SUFFIXES:
+        return "volume"
     if entry.codec in VIDEOS and entry.suffix in CONTAINERS:
         return "video"
     return "image" if entry.suffix in STILLS else "preview"
@@ -207,7 +209,11 @@ def sortable(studio: Studio, form: ClipQueryForm) -> tuple[ClipQueryForm, int]:
 @router.get("/")
 def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     form = query_of(request)
-    shown = {"exports": export_formats(), "undoable": studio.library.undoable, "endings": sorted(CLIP_SUFFIXES)}
+    shown = {
+        "exports": export_formats(),
+        "undoable": studio.library.undoable,
+        "endings": sorted({*KEPT_SUFFIXES, "gz"} - {"niigz"}),
+    }
     shown |= {
         "words_ready": studio.library.words_ready(),
         "alike": None if form.like is None else studio.entry(form.like),
@@ -476,7 +482,19 @@ def show_audit(name: datasets.EntryName, studio: CurrentStudio, page: Page) -> H
     """Show what is in a data set, what was left out and why, and what could be trained from it."""
     facts = datasets.get_audit(name, studio)
     entry = next(entry for entry in studio.catalog.datasets() if entry.name == name)
-    return page("audit.html", "data", facts=facts, entry=entry)
+    volumes = datasets.opened(studio, name).info.volume is not None
+    return page("audit.html", "data", facts=facts, entry=entry, volumes=volumes)
+
+
+@router.get("/data/volume")
+def show_volume(
+    name: datasets.EntryName, studio: CurrentStudio, page: Page, number: Annotated[int, Query(ge=0)] = 0
+) -> HTMLResponse:
+    """Show a volume of a data set as three planes."""
+    dataset = datasets.opened(studio, name)
+    if dataset.info.volume is None or number >= len(dataset.rows):
+        raise HTTPException(404, "there is no such volume")
+    return page("volume.html", "data", name=name, number=number, rows=dataset.rows)
 
 
 # Judging

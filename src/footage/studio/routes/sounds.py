@@ -47,7 +47,7 @@ async def send_sound(request: Request, name: Annotated[str, Query(max_length=300
     try:
         await receive(request, path, limits.sound)
         async with studio.upload_checks:
-            heard = await checked(upload)
+            heard = await checked(upload.command(), upload.seconds)
         return await asyncio.to_thread(
             sounds.keep, path, upload.title, heard["seconds"], heard["tempo"], ACTOR.get().name
         )

@@ -32,6 +32,7 @@ from footage.library.timelines import (
     timeline_of,
     timeline_text,
 )
+from footage.media.kinds import with_suffix
 from footage.studio.command_jobs import FILMS
 from footage.studio.routes.clips import ExportFile, clip_response
 from footage.studio.routes.jobs import submit_job
@@ -270,7 +271,7 @@ async def export_list(name: TimelineName, form: ListForm, studio: CurrentStudio,
     told = await asyncio.to_thread(resolved, timeline, studio)
     folder, title = studio.exports.new_folder(), file_name(name)
     entries = await asyncio.to_thread(shown_clips, timeline, studio.library)
-    names = {path: f"{file_name(entry.title)}-{entry.id}.{entry.suffix}" for path, entry in entries.items()}
+    names = {path: with_suffix(f"{file_name(entry.title)}-{entry.id}", entry.suffix) for path, entry in entries.items()}
     urls = json.dumps({str(path.resolve()): f"clips/{called}" for path, called in names.items()})
     await drafts.write(told, folder / f"{title}.{form.format}", urls=urls)
     target = folder / f"{title}-{form.format}.zip"

@@ -220,7 +220,7 @@ function drawLoupe() {
   const screen = loupe.querySelector(".screen");
   const { id, kind, digest, title, stars, verdict } = card.dataset;
   if (screen.dataset.id !== id) {
-    const source = `/api/clips/${id}/${kind === "preview" ? "preview" : "file"}?${digest}`;
+    const source = `/api/clips/${id}/${["preview", "volume"].includes(kind) ? "preview" : "file"}?${digest}`;
     screen.dataset.id = id;
     if (kind === "video") {
       const video = Object.assign(document.createElement("video"), { src: source, poster: `/api/clips/${id}/thumbnail?${digest}`, loop: true, playsInline: true, muted: true });
