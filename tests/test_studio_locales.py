@@ -49,7 +49,7 @@ TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "sta
 CHINESE = {"accept-language": "zh-CN", "accept": "text/html"}
 ALLOWED = {
     *("footage", "CSV", "JSON", "OpenTimelineIO", "Premiere", "CMX", "otio", "VAE", "SHA", "Unicode", "KL"),
-    *("kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc", "NTHWC"),
+    *("HU", "kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc", "NTHWC"),
     *("VGAN", "DVD", "GAN", "MoCoGAN", "SimVP", "EDM", "ConvLSTM", "DDPAE", "SVG", "LP", "Net", "pix", "SPADE", "SAVP"),
     *("JPEG", "StyleGAN", "RMSprop", "WGAN", "GP", "GRU", "LSTM", "Adam", "Wasserstein", "Charbonnier", "Bengio"),
     *("Kingma", "Wang", "Ho", "Finn", "Shi", "Lotter", "Park", "Fréchet", "Fr", "chet"),
@@ -61,7 +61,7 @@ NAMES = re.compile(
     r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4(-fast)?"
     r"|kick:strength,chroma:content|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
-    r"|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
+    r"|patient-[0-9a-f]+-\d+|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
     r"|--preset stream-64|motion:0\.1:|\b(true|false|tie|none)\b|可选的有 [\w:, -]+"
 )
 """Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""
@@ -125,7 +125,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     parents = [Parent(first.digest, first.title, relation) for relation in ("source", "begin", "end")]
     library.add(save_clip(folder / "孩子.gif", 9), ClipDetails(parents=(*parents, Parent("ef" * 32, "别处", "source"))))
     library.add(write(folder / "原片.avi", moving(8, seed=11)), ClipDetails(title="原片", prompt="提示", source="来处"))
-    library.add(write_phantom(folder / "体.nii.gz", seed=3), ClipDetails(source="来处"))
+    library.add(write_phantom(folder / "体.nii.gz", model="模型", seed=3), ClipDetails(source="来处"))
     with library._database.write() as connection:
         connection.execute("UPDATE clips SET model = '模型', weights = ?, origin = 'generated', seed = 7", (digest,))
         connection.execute("UPDATE clips SET model = '另一', weights = NULL WHERE id = 2")
@@ -471,6 +471,7 @@ CALLS = (
 REACHED = (
     *("data/ingest", "data/store.py", "data/synthetic.py", "data/jpeg.py"),
     *("studio", "library", "media/probe.py", "media/decode.py", "media/reader.py"),
+    "media/volumes.py",
     *("models/requests.py", "models/reactions.py", "models/card.py", "models/checkpoint.py", "models/device.py"),
     *(
         "generation/model.py",

@@ -176,13 +176,13 @@ def read_nifti(path: Path) -> Iterator[Volume]:
 
 
 def _extension(image: Any) -> dict[str, Any]:
-    """Return what `write_nifti` wrote beside the voxels of an opened file, as far as it is there."""
+    """Return what `write_nifti` wrote beside the voxels of an opened file, but for the notice."""
     for extension in getattr(image.header, "extensions", ()):
         with contextlib.suppress(ValueError, RecursionError, TypeError):
             text = extension.get_content()
             value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
             if isinstance(value, dict):
-                return value
+                return {name: part for name, part in value.items() if name != "notice"}
     return {}
 
 

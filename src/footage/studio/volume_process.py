@@ -85,7 +85,7 @@ def levels_of(values: Values) -> tuple[Levels, VolumeScale]:
 
 
 def halved(levels: Levels) -> Iterator[Levels]:
-    """Yield the slices (H, W) of half the resolution along each axis: means of 2×2×2 voxels, at edges of those there."""
+    """Yield the slices (H, W) of half the resolution along each axis: means of 2×2×2 voxels, fewer at edges."""
     for first in range(0, len(levels), 2):
         part = levels[first : first + 2].astype(np.uint32)
         for axis in (1, 2):

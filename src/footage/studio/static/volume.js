@@ -1,6 +1,6 @@
 // Volumes: three planes through one point, the window that they are shown through, and what stands at a place.
 
-import { api, t } from "./app.js";
+import { api, message, t } from "./app.js";
 
 // DICOM's function of a window (PS3.3), 0 to 255: LINEAR (C.11.2.1.2.1), or LINEAR_EXACT (C.11.2.1.3.2).
 export function shade(value, { centre, width, exact = false }) {
@@ -84,7 +84,7 @@ class VolumeViewer {
       for (const [side, letter] of Object.entries(sides)) place.querySelector(`b.${side}`).textContent = letter;
     }
     this.element.querySelector("[data-unplaced]").hidden = orientation !== "";
-    this.element.querySelector("[data-notes]").replaceChildren(...notes.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    this.element.querySelector("[data-notes]").replaceChildren(...notes.map((text) => Object.assign(document.createElement("li"), { textContent: message(text) })));
     const tissues = unit === "HU" || (!unit && least <= LIKE_HU);
     for (const button of this.window.querySelectorAll("[data-window]")) button.hidden = button.dataset.window in TISSUES && !tissues;
     const step = this.told.window.exact ? (most - least) / 1000 || 1 : 1;
