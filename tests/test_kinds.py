@@ -15,7 +15,7 @@ from footage.errors import ConfigError, MediaError
 from footage.library import storage
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
-from footage.media.kinds import CLIP_SUFFIXES, is_animated, is_special, is_still
+from footage.media.kinds import CLIP_SUFFIXES, KEPT_SUFFIXES, VOLUME_SUFFIXES, is_animated, is_special, is_still
 from footage.media.probe import UnusableMedia, probe
 from footage.media.reader import Footage
 from footage.studio.routes import clips as routes
@@ -40,8 +40,9 @@ def test_one_list_for_ingest_library_and_studio(tmp_path: Path) -> None:
         found = scan([tmp_path], library=library)
         assert {source.path.suffix[1:] for source in found.sources} == set(CAMERAS) and not found.ignored
     assert {ending.lower() for ending in CAMERAS} <= CLIP_SUFFIXES
-    assert storage.CLIP_SUFFIXES is CLIP_SUFFIXES is routes.CLIP_SUFFIXES
-    assert all(ending.isalnum() and len(ending) <= 5 for ending in CLIP_SUFFIXES)  # what the tables take
+    assert storage.KEPT_SUFFIXES is KEPT_SUFFIXES is routes.KEPT_SUFFIXES
+    assert KEPT_SUFFIXES == CLIP_SUFFIXES | VOLUME_SUFFIXES
+    assert all(ending.isalnum() and len(ending) <= 5 for ending in KEPT_SUFFIXES)  # what the tables take
 
 
 @pytest.mark.parametrize("ending", MOVING)

@@ -20,7 +20,7 @@ from footage.library.import_export import ExportOptions
 from footage.library.library import Library
 from footage.media.geometry import ORIENTATION, VolumeScale
 from footage.media.kinds import stem_of, suffix_of, with_suffix
-from footage.media.volumes import Window, read_kept, read_nifti
+from footage.media.volumes import ValueWindow, read_kept, read_nifti
 from footage.studio import volume_process
 from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
@@ -41,18 +41,20 @@ nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
 
 STANDARD = (
-    (Window(2048, 4096), ((0, 0), (1, 0), (4095, 255), (4096, 255), (2047.5, 127.5), (1000, 62.3))),
-    (Window(2048, 1), ((2047, 0), (2048, 255), (4000, 255))),
-    (Window(0, 100), ((-50, 0), (-51, 0), (49, 255), (50, 255), (-0.5, 127.5), (24.25, 191.25))),
-    (Window(0, 1), ((-1, 0), (-0.5, 0), (0, 255))),
-    (Window(0, 1, exact=True), ((-0.5, 0), (0.5, 255), (0.25, 191.25))),
+    (ValueWindow(2048, 4096), ((0, 0), (1, 0), (4095, 255), (4096, 255), (2047.5, 127.5), (1000, 62.3))),
+    (ValueWindow(2048, 1), ((2047, 0), (2048, 255), (4000, 255))),
+    (ValueWindow(0, 100), ((-50, 0), (-51, 0), (49, 255), (50, 255), (-0.5, 127.5), (24.25, 191.25))),
+    (ValueWindow(0, 1), ((-1, 0), (-0.5, 0), (0, 255))),
+    (ValueWindow(0, 1, exact=True), ((-0.5, 0), (0.5, 255), (0.25, 191.25))),
 )
 """The examples of DICOM, PS3.3, C.11.2.1.2.1 (c=2048, w=4096; c=2048, w=1; c=0, w=100; c=0, w=1): for an output of 0 to
 255 it gives black up to which value, white from which on, and the line between them; and C.11.2.1.3.2."""
 
 
 @pytest.mark.parametrize(("window", "expected"), STANDARD)
-def test_a_window_is_the_function_of_the_standard(window: Window, expected: tuple[tuple[float, float], ...]) -> None:
+def test_a_window_is_the_function_of_the_standard(
+    window: ValueWindow, expected: tuple[tuple[float, float], ...]
+) -> None:
     values, levels = zip(*expected, strict=True)
     assert window.levels(np.array(values, np.float32)) == pytest.approx(np.array(levels), abs=0.5)
 
@@ -69,7 +71,7 @@ def test_a_window_gives_what_pydicom_gives(exact: bool) -> None:
     header.VOILUTFunction = "LINEAR_EXACT" if exact else "LINEAR"
     theirs = apply_windowing(values, header)  # over the range of 16 bits with a sign
     expected = (theirs + 2**15) / (2**16 - 1) * 255
-    assert np.abs(Window(40, 401, exact).levels(values.astype(np.float32)) - expected).max() <= 0.5 + 1e-3
+    assert np.abs(ValueWindow(40, 401, exact).levels(values.astype(np.float32)) - expected).max() <= 0.5 + 1e-3
 
 
 def test_names_of_packed_volumes_come_back() -> None:
@@ -305,7 +307,7 @@ def test_planes_are_linked_and_show_their_values_through_the_window(
         right, behind, above = re.fullmatch(r"R ([\d.]+) · P ([\d.]+) · S ([\d.]+) mm from the middle", text).groups()  # type: ignore[union-attr]
         away = [abs(place[axis] - (SHAPE[axis] - 1) / 2) * spacing[axis] for axis in range(3)]
         assert [float(above), float(behind), float(right)] == pytest.approx(away, abs=0.051)
-        lung, (t, h, w) = Window(-600, 1500), place
+        lung, (t, h, w) = ValueWindow(-600, 1500), place
         shades = [
             read_pixel(page, "axial", w, h),
             read_pixel(page, "coronal", w, depth - 1 - t),

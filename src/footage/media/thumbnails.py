@@ -13,7 +13,7 @@ from footage.media.decode import FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.kinds import VOLUME_SUFFIXES, is_still, suffix_of
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe
 from footage.media.reader import PictureDecoder, fit_frames, upright_picture
-from footage.media.volumes import SLICES_RATE, Window, read_kept
+from footage.media.volumes import SLICES_RATE, ValueWindow, read_kept
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -84,7 +84,7 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
         volume = read_kept(path).volume
         depth, height, width = volume.values.shape
         shown_width = max(1, round(width * volume.spacing[2] / volume.spacing[1]))
-        window = Window.around(volume.values)
+        window = ValueWindow.around(volume.values)
         slices = (
             fit_frames(
                 window.levels(part)[None, ..., None], height=height, width=shown_width, channels=1, fit="stretch"

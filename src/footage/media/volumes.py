@@ -240,7 +240,7 @@ def read_kept(path: Path) -> KeptVolume:
 
 
 @dataclass(frozen=True)
-class Window:
+class ValueWindow:
     """The real values that are shown between black and white."""
 
     centre: float
@@ -249,13 +249,13 @@ class Window:
     """Whether it is DICOM's function LINEAR_EXACT, for values that differ by less than 1, in place of LINEAR."""
 
     @staticmethod
-    def around(values: Values) -> Window:
+    def around(values: Values) -> ValueWindow:
         """Return the window that nearly all of the values lie in."""
         flat = values.reshape(-1)
         flat = flat[:: max(1, flat.size // SAMPLED)]
         low, high = np.percentile(flat, SHOWN_PART).tolist()
         exact = float(np.ptp(values)) < MOST_EXACT
-        return Window((low + high) / 2, max(1e-6 if exact else 1.0, high - low), exact)
+        return ValueWindow((low + high) / 2, max(1e-6 if exact else 1.0, high - low), exact)
 
     def levels(self, values: Values) -> npt.NDArray[np.uint8]:
         """Return values as levels of 8 bits (PS3.3, C.11.2.1.2.1 and C.11.2.1.3.2)."""

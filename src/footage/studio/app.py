@@ -40,13 +40,13 @@ from footage.studio.routes import (
     making,
     pages,
     people,
+    planes,
     previews,
     ratings,
     sounds,
     timelines,
     training_pages,
     trainings,
-    volumes,
 )
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio, temporary_in_memory
@@ -63,7 +63,7 @@ ROUTERS = (
     sounds.router,
     previews.router,
     timelines.router,
-    volumes.router,
+    planes.router,
     datasets.router,
     pages.router,
     training_pages.router,
@@ -95,7 +95,7 @@ class StaticAssets(StaticFiles):
 def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
     """Return the application, guarded; see `Guard` for the names and addresses that it may be called by."""
     streams, grids, drafts = live.LiveStreams(studio), previews.PreviewProcess(studio), timelines.Drafts(studio)
-    looked_at = volumes.VolumeViews(studio)
+    looked_at = planes.VolumeViews(studio)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

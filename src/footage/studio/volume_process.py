@@ -21,7 +21,7 @@ import numpy as np
 from footage.data.store import Dataset
 from footage.errors import DatasetError, FootageError
 from footage.media.geometry import MOST_LEVEL, ORIENTATION, VolumeScale
-from footage.media.volumes import Levels, Values, Window, read_kept
+from footage.media.volumes import Levels, Values, ValueWindow, read_kept
 from footage.studio.upload_check import limit_process
 
 LARGE = 2**22
@@ -63,7 +63,7 @@ class ShownVolume:
     unit: str
     orientation: str
     """Where slices, rows and columns lead; empty where the file does not say."""
-    window: Window
+    window: ValueWindow
     """The window that it is shown through at first."""
     least: float
     """The lowest of its values."""
@@ -115,7 +115,7 @@ def show(question: VolumeQuestion) -> ShownVolume:
             raise DatasetError(f"there is no volume {question.number}", f"there are {len(dataset.rows):,}")
         scale, levels = dataset.info.volume, dataset.read_deep(dataset.rows[question.number])[..., 0]
     size = levels.size
-    window = Window.around(scale.values(levels.reshape(-1)[:: max(1, size // 2**20)]))
+    window = ValueWindow.around(scale.values(levels.reshape(-1)[:: max(1, size // 2**20)]))
     parts: dict[str, tuple[int, ...]] = {}
     slices: dict[str, Callable[[], Iterator[Levels]]] = {"half": lambda: halved(levels), "whole": lambda: iter(levels)}
     for name in [name for name, fits in (("half", size > LARGE), ("whole", size <= MOST_WHOLE)) if fits]:
