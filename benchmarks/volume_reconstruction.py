@@ -2,10 +2,10 @@
 
     python benchmarks/volume_reconstruction.py RUN [--count 128]
 
-RUN was trained on `phantoms`, by `volume-slices-32` or `volume-vae-32`. Printed are the PSNR over the window of 2,000 HU
-and the mean absolute error in HU, of all voxels and of those at edges, where the truth changes by more than `EDGE` from a
-slice to the next; for thick slices also of linear interpolation and of Keys' cubic one (PyTorch's, a = -0.75). Beside
-them stand both distances of the noise that is drawn into each phantom, which no model can know.
+RUN was trained on `phantoms`, by `volume-slices-32` or `volume-vae-32`. Printed are the PSNR over the window of 2,000
+HU and the mean absolute error in HU, of all voxels and of those at edges, where the truth changes by more than `EDGE`
+from a slice to the next; for thick slices also of linear interpolation and of Keys' cubic one (PyTorch's, a = -0.75).
+Beside them stand both distances of the noise that is drawn into each phantom, which no model can know.
 """
 
 from __future__ import annotations
