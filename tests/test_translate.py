@@ -140,6 +140,24 @@ def test_translators_are_causal_and_stream(shape: str, time: int, modulate: bool
     assert near == (time == 1), "with time 1, and only then, every frame is translated by itself"
 
 
+def test_a_residual_translator_begins_as_its_source_and_corrects_it() -> None:
+    generator = Translator(CLIP, dataclasses.replace(TINY, residual=True), 3)
+    source = noise(2, 3, 5, 19, 13)
+    made = generator(source)
+    torch.testing.assert_close(made, source)
+    (made - 1).square().mean().backward()
+    assert generator.alpha is not None and generator.alpha.grad is not None and generator.alpha.grad.abs() > 0
+    with torch.no_grad():
+        generator.alpha.fill_(0.5)
+        assert (generator(source) - source).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("source", ["edges", "first-frame"])
+def test_what_is_no_clip_is_not_corrected(source: str) -> None:
+    with pytest.raises(ConfigError, match="net.residual is on, and a source of"):
+        preset("translate-64", {"net.residual": True, "task.source": source})
+
+
 def test_memory_of_a_stream_does_not_grow() -> None:
     generator = woken(Translator(CLIP, TINY, 1))
     memory: Memory = {}

@@ -450,6 +450,7 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         "translator of volumes of thick slices into thin ones (super-resolution along the slice axis), 32×32",
         {
             "clip": {**_size(32, 32), "channels": 1},
+            "net": {"residual": True},
             "task": {"source": "slices"},
             "learn": {"weight": 1.0},
             "critics": [],

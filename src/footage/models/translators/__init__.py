@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config import ClipConfig, TaskConfig
+from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import unlimited
 from footage.config.strict import bounded, require_named
+from footage.errors import ConfigError
 
 
 def source_clip(clip: ClipConfig, task: TaskConfig) -> ClipConfig:
@@ -38,12 +39,22 @@ class TranslatorConfig(NetConfig):
     modulate: bool = False
     """Let the source scale and shift the features at every stage of the decoder (spatially adaptive modulation, Park et
     al. 2019), so that label maps are not washed out."""
+    residual: bool = False
+    """Let the network correct the source in place of painting it anew: for sources that look like what is wanted, such as
+    slices, lowres and blur."""
     motion: int = bounded(16, 1)
     """Length of the motion code, where a clip is made from a picture."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_named(self, "net", "shape")
+
+    def check(self, config: Config) -> None:
+        """Refuse to correct a source that is no clip of the same channels."""
+        task, channels = config.task, config.clip.channels
+        if self.residual and (task.source == "first-frame" or source_clip(config.clip, task).channels != channels):
+            problem = f"net.residual is on, and a source of {task.source} is no clip of {channels} channels"
+            raise ConfigError(problem, "give --net.no-residual, or another --task.source")
 
     @property
     def takes_text(self) -> bool:

@@ -199,6 +199,8 @@ class Translator(nn.Module):
         self.norm = SourceNorm(widths[0], guide) if resnet else None
         self.straight = SpaceConv(enter, clip.channels)  # the shortcut at full size, of the source itself
         nn.init.zeros_(self.straight.conv.weight)
+        # x + alpha f(x) over the whole network (Kim et al. 2016), alpha 0 at first (Bachlechner et al. 2021, eq. 2).
+        self.alpha = nn.Parameter(torch.zeros(())) if net.residual else None
 
     def forward(self, source: Tensor, memory: Memory | None = None, told: Tensor | None = None) -> Tensor:
         height, width = source.shape[3:]
@@ -222,6 +224,8 @@ class Translator(nn.Module):
         if self.leave is not None and self.norm is not None:
             x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
         numbers = (x + self.straight(padded))[..., :height, :width]
+        if self.alpha is not None:
+            return source + self.alpha * numbers.to(source.dtype)
         return self.levels.pixels(numbers.to(source.dtype))
 
 
