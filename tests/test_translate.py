@@ -154,7 +154,7 @@ def test_a_residual_translator_begins_as_its_source_and_corrects_it() -> None:
 
 @pytest.mark.parametrize("source", ["edges", "first-frame"])
 def test_what_is_no_clip_is_not_corrected(source: str) -> None:
-    with pytest.raises(ConfigError, match="net.residual is on, and a source of"):
+    with pytest.raises(ConfigError, match=r"net\.residual is on, and a source of"):
         preset("translate-64", {"net.residual": True, "task.source": source})
 
 

@@ -40,8 +40,8 @@ class TranslatorConfig(NetConfig):
     """Let the source scale and shift the features at every stage of the decoder (spatially adaptive modulation, Park et
     al. 2019), so that label maps are not washed out."""
     residual: bool = False
-    """Let the network correct the source in place of painting it anew: for sources that look like what is wanted, such as
-    slices, lowres and blur."""
+    """Let the network correct the source in place of painting it anew: for sources that look like what is wanted, such
+    as slices, lowres and blur."""
     motion: int = bounded(16, 1)
     """Length of the motion code, where a clip is made from a picture."""
 
