@@ -224,9 +224,8 @@ class Translator(nn.Module):
         if self.leave is not None and self.norm is not None:
             x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
         numbers = (x + self.straight(padded))[..., :height, :width]
-        if self.alpha is not None:
-            return source + self.alpha * numbers.to(source.dtype)
-        return self.levels.pixels(numbers.to(source.dtype))
+        numbers = numbers.to(source.dtype)
+        return self.levels.pixels(numbers) if self.alpha is None else torch.add(source, self.alpha * numbers)
 
 
 def fitted(clips: Tensor, unit: int) -> Tensor:
