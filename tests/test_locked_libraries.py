@@ -31,6 +31,7 @@ from footage.machines.local import environment
 from footage.media.thumbnails import read_thumbnails
 from footage.trust import locks
 from tests.libraries import make_older, save_clip
+from tests.volumes import SHAPE, write_phantom
 
 PASSPHRASE = "correct horse battery"
 TITLE, LABEL, CAPTION = "confidential meeting", "zebra-nobody-knows", "a caption nobody may read"
@@ -58,6 +59,17 @@ def made(tmp_path: Path, count: int = 3) -> Path:
         for seed in range(count):
             library.add(save_clip(tmp_path / f"{seed}.mp4", seed, frames=6 + seed, seed=seed), known())
     return tmp_path / "library"
+
+
+def test_a_volume_is_locked_and_read_like_a_clip(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    path = write_phantom(tmp_path / "x.nii.gz", seed=3)
+    add(tmp_path / "library", (path,), lock=True, yes=True, quiet=True)
+    with Library(tmp_path / "library") as library:
+        assert not library.path(1).read_bytes().startswith(b"\x1f\x8b") and library.get(1).seed == 3
+        assert read_thumbnails(library.path(1)).frames == SHAPE[0]
+        library.export([1], tmp_path / "out")
+    assert (tmp_path / "out" / "x.nii.gz").read_bytes() == path.read_bytes()
 
 
 def told(*places: Path) -> list[str]:

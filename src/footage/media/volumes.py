@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, KeyNeeded, MediaError
 from footage.files import locked
 from footage.media.geometry import MOST_LEVEL, NOTICE, VolumeScale
 from footage.media.kinds import VOLUME_SUFFIXES, suffix_of
@@ -160,6 +160,8 @@ def open_nifti(path: Path) -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:
                 affine = np.asarray(image.affine, np.float64)
                 unit = getattr(image.header, "get_xyzt_units", lambda: ("mm", ""))()[0]
                 affine = affine * {"micron": 1e-3, "meter": 1e3}.get(unit, 1.0)
+        except KeyNeeded:
+            raise
         except Exception as error:  # nibabel lets through whatever a damaged header raises
             raise UnusableMedia("damaged", f"nibabel cannot read it ({type(error).__name__})") from None
         yield image, affine
@@ -187,6 +189,7 @@ def _extension(image: Any) -> dict[str, Any]:
 
 
 def _moments(image: Any, affine: npt.NDArray[np.float64]) -> Iterator[Volume]:
+    """Yield the volumes of an opened file; see `read_nifti`."""
     shape, dtype = tuple(image.shape), image.get_data_dtype()
     if dtype.fields is not None or dtype.kind == "c":
         raise UnusableMedia("in colour", f"its voxels are {dtype}, and volumes are of one number each")
@@ -246,7 +249,7 @@ class ValueWindow:
     centre: float
     width: float
     exact: bool = False
-    """Whether it is DICOM's function LINEAR_EXACT, for values that differ by less than 1, in place of LINEAR."""
+    """Whether it is DICOM's function LINEAR_EXACT, in place of LINEAR."""
 
     @staticmethod
     def around(values: Values) -> ValueWindow:
