@@ -55,6 +55,7 @@ NIGHTLY = (
     "test_studio_fuzz.py::test_no_request_is_a_fault_of_the_server[owner]",
     "test_studio_fuzz.py::test_no_request_is_a_fault_of_the_server[rate]",
     "test_studio_making.py::test_a_grid_is_looked_at_taken_and_kept",
+    "test_studio_volumes.py::test_an_uploaded_volume",
     "test_text.py::test_clips_are_continued_and_translated_as_told[translate-64",
     "test_train.py::test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended[stream-64]",
     "test_train.py::test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended[vae-latent-64]",
