@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -57,6 +58,12 @@ def on_files(files: Any, config: Any) -> Any:
     pages |= {"reference/commands.md": commands_page(), "reference/python.md": python_page()}
     messages = beside("messages")
     pages |= {"reference/messages.md": messages.page(messages.Reader().messages())}
+    notebooks = beside("notebooks")
+    for path in sorted(notebooks.FOLDER.glob("*.ipynb")):
+        text, pictures = notebooks.page(json.loads(path.read_text(encoding="utf-8")), path.stem)
+        pages[f"notebooks/{path.stem}.md"] = text
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
     return files

@@ -59,6 +59,11 @@ NIGHTLY = (
     "test_text.py::test_clips_are_continued_and_translated_as_told[translate-64",
     "test_train.py::test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended[stream-64]",
     "test_train.py::test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended[vae-latent-64]",
+    "test_tutorials.py::test_a_library_for_a_team",
+    "test_tutorials.py::test_a_live_wall",
+    "test_tutorials.py::test_hd_overnight",
+    "test_tutorials.py::test_trusted_figures",
+    "test_tutorials.py::test_your_clips_in_ten_minutes",
 )
 """Tests, and some of the cases of others, that `make test` leaves to the night: what begins so is marked."""
 

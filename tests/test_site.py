@@ -32,6 +32,7 @@ def hooks() -> ModuleType:
 
 
 MADE = {"reference/commands.md", "reference/messages.md", "reference/python.md"}
+MADE |= {f"notebooks/{path.stem}.md" for path in (ROOT / "examples" / "notebooks").glob("*.ipynb")}
 WRITTEN = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*.md")}
 TAKEN = {place: ROOT / home for home, place in hooks().TAKEN_IN.items()}
 
