@@ -88,7 +88,7 @@ def run_briefly(words: Sequence[str]) -> None:
             address = re.search(r"https?://[^\s/]+\S*", said)
         place = address[0].replace("0.0.0.0", "127.0.0.1")
         with urllib.request.urlopen(place, timeout=60, context=encrypted) as answer:
-            assert answer.status == 200 and b"<html" in answer.read().lower()
+            assert answer.status == 200 and answer.headers.get_content_type() == "text/html"
         process.send_signal(signal.SIGINT)
         process.communicate()
         guard.cancel()

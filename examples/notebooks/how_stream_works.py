@@ -68,7 +68,8 @@ strip(loop[: period + 1], every=3)
 # %% [markdown]
 # **How.** Motion is a bank of stationary Gaussian processes, of memories from 2 to 512 frames. Value and speed of one
 # are a Markov process, so that between two known states a third can be drawn exactly, wherever one looks. Here four
-# of the sixteen, over the frames above; the page *How stream works* of the documentation has them as plots that can be moved.
+# of the sixteen, over the frames above. The page *How stream works* of the documentation has plots of it that can be
+# moved.
 
 # %%
 from footage.models.generators.stream.noise import NoisePath

@@ -52,13 +52,13 @@ print(f"{result.dataset.info.clips} clips, {len(result.rejections)} left out")
 # %%
 preset = footage.preset(f"stream-{SIZE}", {"net.width": 16, "train.threads": 1})
 run = footage.train(str(work / "data"), preset, out=work / "run", minutes=MINUTES, quiet=True)
-print(run.ended, "after", run.clips_seen, "clips")
+model = footage.load(run.model, device="cpu")
+print(f"{model.info.clips_seen:,} clips seen")
 
 # %% [markdown]
 # **New clips.** A clip follows from its seed; nothing is made before it is looked at.
 
 # %%
-model = footage.load(run.model, device="cpu")
 clips = list(model.generate(6, frames=24, seed=1))
 
 
