@@ -108,6 +108,7 @@ def fit_links(text: str, home: str, place: str) -> str:
         if not path.is_relative_to(ROOT):
             return found[0]
         aim = path.relative_to(ROOT).as_posix()
+        aim = re.sub(r"^examples/(notebooks/\w+)\.ipynb$", r"\1.md", aim)
         return f"{before}{up}{TAKEN_IN.get(aim, aim.removeprefix('docs/'))}{after}"
 
     text = re.sub(r"(\]\()(?!\w+:)([^)#\s]+)(#[^)\s]*\)|\))", fitted, text)

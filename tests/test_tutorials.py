@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import signal
@@ -9,6 +10,8 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +29,7 @@ SMALL: Mapping[str, str] = {
     r"--count \d+": "--count 2",
     r"--seconds \d+": "--seconds 0.6",
     r"--loop \d+s": "--loop 0.6s",
-    r"--evaluate-every 20000": "--evaluate-every 8 --evaluate-clips 4",
+    r"--evaluate-every 20000": "--evaluate-every 8 --evaluate-clips 8",
     r"1280x720": "96x64",
     r"512x384": "48x32",
     r"stream-512": "stream-32",
@@ -35,7 +38,7 @@ SMALL: Mapping[str, str] = {
 """What is large or long, and what it is here."""
 MORE: Mapping[str, str] = {
     "train": "--train.batch-size 2 --train.save-minutes 0.02",
-    "evaluate": "--clips 4",
+    "evaluate": "--clips 16",
     "evaluator train": "--clips 64 --frames 8",
     "play": "--port 0",
     "serve": "--port 0",
@@ -65,10 +68,10 @@ def smaller(command: str) -> str:
     return f"{command} {MORE.get(' '.join(words[1:3]), MORE.get(words[1], ''))}".strip()
 
 
-def save_videos(folder: Path, count: int, seed: int = 0, fps: int = 25) -> None:
+def save_videos(folder: Path, count: int, seed: int = 0, frames: int = 48) -> None:
     for number in range(count):
-        frames = moving(48, (64, 64), seed=seed + number)
-        write(folder / ("walk", "run")[number % 2] / f"{number}.mp4", frames, fps=fps)
+        clip = moving(frames, (64, 64), seed=seed + number)
+        write(folder / ("walk", "run")[number % 2] / f"{number}.mp4", clip)
 
 
 def run_briefly(words: Sequence[str]) -> None:
@@ -87,8 +90,16 @@ def run_briefly(words: Sequence[str]) -> None:
             said += line
             address = re.search(r"https?://[^\s/]+\S*", said)
         place = address[0].replace("0.0.0.0", "127.0.0.1")
-        with urllib.request.urlopen(place, timeout=60, context=encrypted) as answer:
-            assert answer.status == 200 and answer.headers.get_content_type() == "text/html"
+        kind = ""
+        while not kind:  # the address is said a moment before somebody answers there
+            assert process.poll() is None, said
+            with (
+                contextlib.suppress(urllib.error.URLError),
+                urllib.request.urlopen(place, timeout=60, context=encrypted) as answer,
+            ):
+                kind = answer.headers.get_content_type()
+            time.sleep(0.2)
+        assert kind == "text/html"
         process.send_signal(signal.SIGINT)
         process.communicate()
         guard.cancel()
@@ -137,7 +148,7 @@ def test_your_clips_in_ten_minutes(
 
 
 def test_hd_overnight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    save_videos(tmp_path / "my-videos", 12)
+    save_videos(tmp_path / "my-videos", 30)
     follow("hd-overnight.md", tmp_path, monkeypatch, capsys)
     assert len(list((tmp_path / "loops").glob("*.mp4"))) == 2
     assert list((tmp_path / "runs").glob("*-upscale-x4/model"))
@@ -169,7 +180,7 @@ def test_a_library_for_a_team(
 
 def test_trusted_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for number, name in enumerate(("reals", "fakes", "other-fakes")):
-        save_videos(tmp_path / name, 8, seed=100 * number)
+        save_videos(tmp_path / name, 16, seed=100 * number, frames=20)
     cli.main(["ingest", str(tmp_path / "reals"), "--to", str(tmp_path / "my-data"), "--size", "32x32", "--quiet"])
     follow("trusted-figures.md", tmp_path, monkeypatch, capsys)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@
 
 # %% tags=["parameters"]
 VIDEOS = 48
-SIZE = 64
-MINUTES = 1.0
+SIZE = 32
+MINUTES = 5.0
 
 # %%
 import tempfile
@@ -30,7 +30,7 @@ def bouncing(seed: int, frames: int = 48) -> np.ndarray:
     made = np.full((frames, SIZE, SIZE, 3), 25, np.uint8)
     for number in range(frames):
         at = 1 - np.abs((start + number * speed) % 2 - 1)  # it turns round at the edges
-        made[number][np.hypot(y - at[0], x - at[1]) < 0.16] = colour
+        made[number][np.hypot(y - at[0], x - at[1]) < 0.24] = colour
     return made
 
 
@@ -42,12 +42,12 @@ print(len(list(videos.glob("*.mp4"))), "videos")
 # **A data set.** What can be used is cut into clips; the rest is left out, with a reason each (`audit.html`).
 
 # %%
-result = footage.ingest((videos,), work / "data", footage.IngestConfig(height=SIZE, width=SIZE))
+result = footage.ingest((videos,), work / "data", footage.IngestConfig(height=SIZE, width=SIZE), quiet=True)
 print(f"{result.dataset.info.clips} clips, {len(result.rejections)} left out")
 
 # %% [markdown]
-# **Train**, for a minute of one processor core. More is better, and `footage.train` with the same folder goes on where
-# it stopped; half an hour shows colours, places and motion.
+# **Train**, for some minutes of one processor core. More is better, and `footage.train` with the same folder goes on
+# where it stopped; half an hour shows colours, places and motion.
 
 # %%
 preset = footage.preset(f"stream-{SIZE}", {"net.width": 16, "train.threads": 1})
@@ -65,13 +65,13 @@ clips = list(model.generate(6, frames=24, seed=1))
 def sheet(clips: list[footage.Clip], every: int = 3) -> Image.Image:
     """A row for each clip, time to the right."""
     rows = [np.concatenate(list(clip.array()[::every]), axis=1) for clip in clips]
-    return Image.fromarray(np.concatenate(rows, axis=0))
+    return Image.fromarray(np.concatenate(rows, axis=0).repeat(2, axis=0).repeat(2, axis=1))
 
 
 sheet(clips)
 
 # %% [markdown]
-# Real clips beside them, to be honest about how far a minute goes:
+# Real clips beside them, to be honest about how far some minutes go:
 
 # %%
 sheet([footage.Clip.of_frames(bouncing(number, 24)) for number in range(3)])
