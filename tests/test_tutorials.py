@@ -31,7 +31,7 @@ SMALL: Mapping[str, str] = {
     r"--loop \d+s": "--loop 0.6s",
     r"--evaluate-every 20000": "--evaluate-every 8 --evaluate-clips 8",
     r"1280x720": "96x64",
-    r"512x384": "48x32",
+    r"512x384": "32x32",
     r"stream-512": "stream-32",
     r"library rate my-library 17": "library rate my-library 1",
 }
