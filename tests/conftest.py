@@ -39,6 +39,8 @@ NIGHTLY = (
     "test_library_faults.py::test_killed_among_random_operations",
     "test_noise_bank.py::test_between_sixteenths",
     "test_noise_bank.py::test_differences_of_slow_processes",
+    "test_notebooks.py::test_run_at_tiny_size[trusted_figures]",
+    "test_notebooks.py::test_run_at_tiny_size[your_clips]",
     "test_predict.py::test_predictors_learn_what_moves[convlstm]",
     "test_predict.py::test_predictors_learn_what_moves[sprites]",
     "test_predict.py::test_predictors_learn_what_moves[svg]",
