@@ -64,7 +64,8 @@ def shared(place: str) -> dict[str, list[str]]:
     page = {**WRITTEN, **TAKEN}[place]
     text = hooks().fit_links(page.read_text(encoding="utf-8"), page.relative_to(ROOT).as_posix(), place)
     blocks = re.findall(r"^```.*?^```", text, re.S | re.M)
-    prose = re.sub(r"^```.*?^```|<!--.*?-->", "", text, flags=re.S | re.M)
+    # Figures that the benchmarks put into English pages come and go by themselves.
+    prose = re.sub(r"^```.*?^```|<!-- figure .*?<!-- end -->", "", text, flags=re.S | re.M)
     aims = [(DOCS / place).parent.joinpath(link).resolve() for link in re.findall(r"\]\((?!\w+:)([^)#\s]+\.md)", prose)]
     links = [aim.relative_to(DOCS).as_posix() for aim in aims]
     return {
