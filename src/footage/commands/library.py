@@ -138,7 +138,11 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
                 value = ", ".join(value)
             text = f"{value:g}" if isinstance(value, float) else str(value)
             table.add_row(Text(name, style="bold"), Text(text))
-        table.add_row(Text("file", style="bold"), Text(str(folder / "files" / entry.digest[:2] / entry.name)))
+        place = "files" if entry.edited is None else "rendered"
+        table.add_row(Text("file", style="bold"), Text(str(folder / place / entry.digest[:2] / entry.name)))
+        if entry.edited is not None:
+            chain = json.dumps(opened.edited.chain(entry.id)["effects"], ensure_ascii=False)
+            table.add_row(Text("effects", style="bold"), Text(chain))
         albums = ", ".join(album.name for album in opened.albums.of(entry.id))
         table.add_row(Text("albums", style="bold"), Text(albums or "–"))
         console = make_console(quiet)
@@ -601,14 +605,79 @@ def edit(
     return _bulk(folder, clips, ANY, changes, (), (), quiet)
 
 
-def remove(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY, quiet: bool = False) -> int:
+def effects(
+    folder: Path,
+    clip: str,
+    *,
+    chain: Path | None = None,
+    title: str | None = None,
+    change: bool = False,
+    quiet: bool = False,
+) -> ClipEntry:
+    """Keep a clip with effects as a clip of its own, without writing it: it is rendered when it is used.
+
+    It is found, rated and put into albums as any clip; its source stays as it is. Of a clip that has effects itself,
+    those of the chain come behind them. Without --chain the effects of a clip are printed.
+
+    Args:
+        clip: its number, or 8 or more characters of its digest.
+        chain: file of the chain, see footage effects.
+        title: what the new clip is called.
+        change: give a clip with effects those of the chain in place of its own; back: footage library undo.
+    """
+    console = make_console(quiet)
+    with library(folder) as opened, phases(console) as show:
+        if chain is None:
+            console.print(json.dumps(opened.edited.chain(clip), ensure_ascii=False))
+            return opened.get(clip)
+        try:
+            told = json.loads(chain.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f'chain is "{chain}", which cannot be read ({error})', "give a JSON file") from None
+
+        def watch(done: int, total: int) -> None:
+            show("draft", done, total, "")
+
+        if change:
+            entry = opened.edited.change(clip, told, watch)
+            entry = entry if title is None else opened.update(entry.id, title=title)
+        else:
+            entry = opened.edited.add(clip, told, title, watch)
+    console.print(f'clip {entry.id} "{entry.title}": {entry.width}×{entry.height}, {entry.seconds:.1f} s')
+    return entry
+
+
+def render(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY, quiet: bool = False) -> list[Path]:
+    """Render clips with effects now, so that nothing waits for it later. Stopped work goes on by the same command.
+
+    What is rendered lies in the library's folder "rendered", which may be deleted; footage library gc --rendered does.
+
+    Args:
+        clips: their numbers; or say which by the flags --where.
+
+    Returns:
+        The clips' files, of those without effects too.
+    """
+    console, made = make_console(quiet), list[Path]()
+    with library(folder) as opened, phases(console) as show:
+        for clip in opened.ids(chosen(opened, clips, where)):
+            name = f"clip {clip}"
+            made.append(opened.edited.render(clip, lambda done, of, name=name: show("rendering", done, of, name)))
+    console.print(f"{len(made):,} clips are ready")
+    return made
+
+
+def remove(
+    folder: Path, clips: tuple[int, ...] = (), *, edits: bool = False, where: Selection = ANY, quiet: bool = False
+) -> int:
     """Put clips into the bin.
 
     Args:
         clips: their numbers; or say which by the flags --where.
+        edits: clips that are one of them with effects go along.
     """
     with library(folder) as opened:
-        count = opened.remove(chosen(opened, clips, where))
+        count = opened.remove(chosen(opened, clips, where), edits=edits)
     make_console(quiet).print(f"{count:,} clips into the bin; back: footage library undo {folder}")
     return count
 
@@ -626,17 +695,20 @@ def restore(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY
     return count
 
 
-def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False, quiet: bool = False) -> int:
+def purge(
+    folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False, edits: bool = False, quiet: bool = False
+) -> int:
     """Remove clips that lie in the bin for good, files and all. This cannot be undone.
 
     Args:
         clips: their numbers.
         everything: empty the bin.
+        edits: clips that are one of them with effects go along, wherever they lie.
     """
     if not clips and not everything:
         raise ConfigError("no clip is named", "give numbers of clips in the bin, or --everything")
     with library(folder) as opened:
-        count = opened.purge(None if everything else clips)
+        count = opened.purge(None if everything else clips, edits=edits)
     make_console(quiet).print(f"{count:,} clips removed for good")
     return count
 
@@ -725,14 +797,17 @@ FINDINGS = {
 """What `verify` says of what it finds."""
 
 
-def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> CollectionReport:
+def gc(
+    folder: Path, *, bin_days: float | None = None, rendered: bool = False, quiet: bool = False
+) -> CollectionReport:
     """Remove files that no clip needs, and give space back.
 
     Args:
         bin_days: also remove for good what has lain in the bin for longer than this.
+        rendered: also remove what was rendered of clips with effects; it is rendered anew when it is used.
     """
     with library(folder) as opened:
-        report = opened.gc(bin_days=bin_days)
+        report = opened.gc(bin_days=bin_days, rendered=rendered)
     removed = f"{report.purged:,} clips of the bin and {report.files:,} files removed"
     make_console(quiet).print(f"{removed} ({report.bytes / 1e6:,.1f} MB of files)")
     return report

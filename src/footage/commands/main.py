@@ -101,6 +101,8 @@ GROUPS = {
         "tag": "library:tag",
         "rate": "library:rate",
         "edit": "library:edit",
+        "effects": "library:effects",
+        "render": "library:render",
         "album": "library:album",
         "view": "library:view",
         "export": "library:export",

@@ -19,6 +19,8 @@ EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
 TEXTUAL = frozenset({"title", "prompt", "label", "notes", "tags"})
 """Fields whose change changes what is searched."""
+VERSION = "version"
+"""Field: which chain of effects a clip has, of those that it had."""
 ADDED = "added"
 """What the history calls the taking in of clips."""
 TOGETHER = 10.0
@@ -66,7 +68,8 @@ def checked(field: str, value: Any) -> Any:
 
 
 Edit = tuple[int, str, Any]
-"""Clip, field, new value. A field is one of `EDITABLE`, `tags`, `deleted`, or `album:NUMBER` (position or None)."""
+"""Clip, field, new value. A field is one of `EDITABLE`, `tags`, `deleted`, `VERSION` (digest of one of the clip's), or
+`album:NUMBER` (position or None)."""
 
 
 Kind = Literal["album", "about", "view", "timeline"]
@@ -279,7 +282,9 @@ def _current(connection: sqlite3.Connection, clip: int, field: str) -> Any:
         row = connection.execute("SELECT position FROM album_clips WHERE album = ? AND clip = ?", (number, clip))
         place = row.fetchone()
         return None if place is None else place[0]
-    if field not in (*EDITABLE, "deleted"):
+    if field == VERSION:
+        field = "digest"
+    elif field not in (*EDITABLE, "deleted"):
         raise LibraryError(f'there is no field "{field}"', "see: footage library verify")
     value = connection.execute(f"SELECT {field} FROM clips WHERE id = ?", (clip,)).fetchone()
     if value is None:
@@ -297,6 +302,15 @@ def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> N
             connection.execute("DELETE FROM album_clips WHERE album = ? AND clip = ?", (number, clip))
         elif connection.execute("SELECT 1 FROM albums WHERE id = ?", (number,)).fetchone():
             connection.execute("INSERT OR REPLACE INTO album_clips VALUES (?, ?, ?)", (number, clip, value))
+    elif field == VERSION:
+        row = connection.execute("SELECT facts FROM versions WHERE clip = ? AND digest = ?", (clip, value)).fetchone()
+        if row is None or connection.execute("SELECT 1 FROM clips WHERE digest = ?", (value,)).fetchone():
+            raise LibraryError(f"clip {clip} cannot have these effects", "another clip has them")
+        facts = {"digest": value, **json.loads(row["facts"])}
+        names = ", ".join(f"{name} = ?" for name in facts)
+        connection.execute(f"UPDATE clips SET {names} WHERE id = ?", [*facts.values(), clip])
+        for table in ("descriptors", "fingerprints"):  # of the version before
+            connection.execute(f"DELETE FROM {table} WHERE clip = ?", (clip,))
     else:
         connection.execute(f"UPDATE clips SET {field} = ? WHERE id = ?", (value, clip))
 

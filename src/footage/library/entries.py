@@ -73,6 +73,8 @@ class ClipEntry:
     """When it went into the bin, or None."""
     missing: bool
     """Whether its file was found to be gone."""
+    edited: str | None
+    """SHA-256 of the clip that it is made from by a chain of effects, rendered when it is used; None for most."""
 
     @property
     def name(self) -> str:
@@ -82,7 +84,8 @@ class ClipEntry:
 
 _FIELDS = tuple(item.name for item in dataclasses.fields(ClipEntry))
 COLUMNS = f"""
-    {", ".join(f"c.{name}" for name in _FIELDS if name != "tags")},
+    {", ".join(f"c.{name}" for name in _FIELDS if name not in ("tags", "edited"))},
+    (SELECT source FROM versions WHERE clip = c.id AND digest = c.digest) AS edited,
     (SELECT json_group_array(tag) FROM (SELECT tag FROM tags WHERE clip = c.id ORDER BY tag)) AS tags
 """
 """What is selected from `clips AS c` to make a `ClipEntry`."""

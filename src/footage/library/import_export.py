@@ -111,8 +111,8 @@ class Exporter:
         with files.disk_errors(full):
             return writers[suffix](to)
 
-    def named(self) -> Iterator[tuple[ClipEntry, str, Path]]:
-        """Yield clips, names of their copies, and their files. A name is empty where the file is gone.
+    def named(self) -> Iterator[tuple[ClipEntry, str]]:
+        """Yield clips, and names of their copies. A name is empty where the file is gone.
 
         No two names are the same, upper and lower case making no difference.
         """
@@ -121,9 +121,10 @@ class Exporter:
             with self._storage.database.read() as connection:
                 entries = self._storage.entries(connection, self._clips[first : first + BATCH])
             for entry in entries:
-                stored = self._storage.file_store.path(entry.digest, entry.suffix)
-                if not self._storage.file_store.inside(stored):
-                    yield entry, "", stored
+                try:
+                    self._storage.clip_file(self._storage.renders.source(entry))
+                except LibraryError:
+                    yield entry, ""
                     continue
                 stem = entry.digest if self._options.names == "digest" else file_name(entry.title)
                 key = stem.casefold()
@@ -133,21 +134,22 @@ class Exporter:
                     taken[key] += 1
                     numbered = f"{stem}-{taken[key]}"
                 taken.setdefault(numbered.casefold(), 1)
-                yield entry, with_suffix(numbered, entry.suffix), stored
+                yield entry, with_suffix(numbered, entry.suffix)
 
     def write_folder(self, to: Path) -> list[Path]:
         """Copy clips into a folder, with tables; a folder that holds something else than an export is refused."""
         if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / TABLE).is_file())):
             raise LibraryError(f'"{to}" holds something else than an export', "give a new folder")
         to.mkdir(parents=True, exist_ok=True)
-        copies = [_copied(stored, to / name) for _, name, stored in self.named() if name]
+        copies = [_copied(self._storage.clip_file(entry), to / name) for entry, name in self.named() if name]
         return [*copies, *(self._write_text(to / table, table) for table in self._tables)]
 
     def write_zip(self, to: Path) -> list[Path]:
         """Write clips and tables into a zip file; clips are packed already, so that they are only stored."""
         with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
-            for _, name, stored in self.named():
+            for entry, name in self.named():
                 if name:
+                    stored = self._storage.clip_file(entry)
                     info = zipfile.ZipInfo.from_file(stored, name)
                     with locked.open_file(stored) as content, packed.open(info, "w", force_zip64=True) as into:
                         shutil.copyfileobj(content, into)
@@ -170,7 +172,7 @@ class Exporter:
         """Write everything that is known of clips as JSON, a clip a line."""
         head = {"format": FORMAT, "schema": SCHEMA, "made_by": f"footage {__version__}"}
         out.write(json.dumps(head)[:-1] + ', "clips": [')
-        for number, (entry, name, _) in enumerate(self.named()):
+        for number, (entry, name) in enumerate(self.named()):
             with self._storage.database.read() as connection:
                 albums = connection.execute(
                     "SELECT b.name FROM album_clips a JOIN albums b ON b.id = a.album WHERE a.clip = ? ORDER BY b.name",
@@ -189,6 +191,7 @@ class Exporter:
                 "albums": [album["name"] for album in albums],
                 "parents": [dict(parent) for parent in parents],
                 "model_card": None if model is None else dict(model),
+                "chain": None if entry.edited is None else self._storage.renders.told(entry),
             }
             out.write((",\n" if number else "\n") + json.dumps(row, ensure_ascii=False))
         out.write("\n]}\n")
@@ -197,7 +200,7 @@ class Exporter:
         """Write clips as CSV, with no cell that a spreadsheet takes for a formula."""
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
-        for entry, name, _ in self.named():
+        for entry, name in self.named():
             values = {**dataclasses.asdict(entry), "file": name, "tags": ", ".join(entry.tags)}
             values |= {key: json.dumps(values[key], ensure_ascii=False) for key in ("settings", "metrics")}
             cells = ["" if values[column] is None else values[column] for column in COLUMNS]
@@ -215,10 +218,10 @@ class Exporter:
             raise LibraryError(problem, "export copies of the clips with the list")
         shots: list[Shot] = []
         copies: list[tuple[Path, Path]] = []
-        for entry, name, path in self.named():
+        for entry, name in self.named():
             if not name:
                 continue
-            place = path
+            place = path = self._storage.clip_file(entry)
             if self._options.media == "copy":
                 place = to.with_name(f"{to.stem}-media") / name
                 copies.append((path, place))

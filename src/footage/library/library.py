@@ -20,6 +20,7 @@ from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
 from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Presets, Views
+from footage.library.edited import EditedClips, HangingClips, hanging
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
 from footage.library.fingerprints import Fingerprints, FoundClip
@@ -48,8 +49,8 @@ ClipSelection = Sequence[int] | ClipQuery
 class Library:
     """A folder with a database and, beside it, the files of its clips. Threads and processes may share it.
 
-    Every change stands on the disk when its call returns. `library.albums`, `library.views`,
-    `library.timelines`, `library.ratings` and `library.jobs` are its other tables.
+    Every change stands on the disk when its call returns. `library.albums`, `library.views`, `library.timelines`,
+    `library.edited` (clips with effects), `library.ratings` and `library.jobs` are its other tables.
 
     Args:
         folder: the library's folder.
@@ -67,6 +68,7 @@ class Library:
         self.albums = Albums(self._database)
         self.views = Views(self._database)
         self.timelines = Timelines(self._database)
+        self.edited = EditedClips(self._storage)
         self.presets = Presets(self._database)
         self.ratings = Ratings(self._database)
         self.jobs = Jobs(self._database)
@@ -372,13 +374,17 @@ class Library:
 
     # Files
 
-    def path(self, clip: int | str) -> Path:
-        """Return a clip's file.
+    def path(self, clip: int | str, *, small: bool = False) -> Path:
+        """Return a clip's file; one with effects is rendered where that is not done.
+
+        Args:
+            clip: the same.
+            small: of a clip with effects, the draft will do.
 
         Raises:
             LibraryError: there is no such clip, or its file is gone or not an ordinary file of the library.
         """
-        return self._storage.clip_file(self.get(clip))
+        return self._storage.clip_file(self.get(clip), small=small)
 
     def thumbnail(self, clip: int | str) -> Path:
         """Return a clip's thumbnail, a WebP picture; it is made again where it is missing."""
@@ -443,9 +449,22 @@ class Library:
             connection.execute("UPDATE clips SET metrics = ?, changed = ? WHERE id = ?", (merged, time.time(), clip))
         return self.get(clip)
 
-    def remove(self, chosen: ClipSelection) -> int:
-        """Put clips into the bin; return how many. Can be undone."""
-        return self._move(chosen, time.time(), "into the bin")
+    def remove(self, chosen: ClipSelection, *, edits: bool = False) -> int:
+        """Put clips into the bin; return how many. Can be undone.
+
+        Args:
+            chosen: which clips.
+            edits: those that are one of them with effects go along.
+
+        Raises:
+            HangingClips: there are some, and they do not.
+        """
+        ids = self.ids(chosen)
+        with self._database.read() as connection:
+            others = hanging(connection, ids, binned=False)
+            if others and not edits:
+                raise HangingClips(self._storage.entries(connection, others))
+        return self._move([*ids, *others], time.time(), "into the bin")
 
     def restore(self, chosen: ClipSelection) -> int:
         """Take clips out of the bin; return how many. Can be undone."""
@@ -463,9 +482,18 @@ class Library:
             moved += len(clips)
         return moved
 
-    def purge(self, chosen: ClipSelection | None = None) -> int:
-        """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
-        return purge(self._storage, None if chosen is None else self.ids(chosen))
+    def purge(self, chosen: ClipSelection | None = None, *, edits: bool = False) -> int:
+        """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone.
+
+        Args:
+            chosen: which clips.
+            edits: those that are one of them with effects go along, wherever they lie.
+
+        Raises:
+            HangingClips: there are some, and they do not.
+        """
+        ids = None if chosen is None else self.ids(chosen)
+        return purge(self._storage, ids, edits="take" if edits else "refuse")
 
     def erase(self, digests: Collection[str], names: Collection[str] = ()) -> int:
         """Remove the clips that are, or were made from, some files for good, and every trace of them; return how many.
@@ -481,13 +509,22 @@ class Library:
 
         Of steps that were done on behalf of an account, `storage.acting`, an account undoes its own.
         """
-        with self._database.write() as connection:
-            return edits.turn(connection, back=True)
+        return self._turn(back=True)
 
     def redo(self) -> HistoryStep | None:
         """Do again what was undone last; return it, or None where there is none."""
+        return self._turn(back=False)
+
+    def _turn(self, *, back: bool) -> HistoryStep | None:
+        """Undo, or do again; clips that have other effects then are found by these."""
         with self._database.write() as connection:
-            return edits.turn(connection, back=False)
+            step = edits.turn(connection, back=back)
+            if step is not None:
+                rows = connection.execute(
+                    "SELECT clip FROM changes WHERE entry = ? AND field = ?", (step.id, edits.VERSION)
+                )
+                self.edited.place(connection, [row["clip"] for row in rows])
+            return step
 
     @property
     def undoable(self) -> bool:
@@ -618,10 +655,12 @@ class Library:
         """
         return Verifier(self._storage, repair=repair, quick=quick).verify()
 
-    def gc(self, *, bin_days: float | None = None) -> CollectionReport:
+    def gc(self, *, bin_days: float | None = None, rendered: bool = False) -> CollectionReport:
         """Remove files that no clip needs, and give space back.
 
         Args:
-            bin_days: also remove what has lain in the bin for longer than this; None leaves the bin alone.
+            bin_days: also remove what has lain in the bin for longer than this, but for clips that others are made
+                from by effects; None leaves the bin alone.
+            rendered: also remove all that was rendered of clips with effects; it is rendered anew when it is used.
         """
-        return collect(self._storage, bin_days)
+        return collect(self._storage, bin_days, rendered)

@@ -9,15 +9,14 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from footage import files
-from footage.errors import FootageError, LockError
+from footage.errors import FootageError, LibraryError, LockError
 from footage.files import locked
 from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails
+from footage.library.edited import HangingClips, hanging
 from footage.library.entries import ClipEntry
 from footage.library.fingerprints import Fingerprints
 from footage.library.storage import STALE, Storage
@@ -25,6 +24,10 @@ from footage.library.taste import TasteLearner
 from footage.media.kinds import KEPT_SUFFIXES, suffix_of
 from footage.media.thumbnails import read_thumbnails
 
+Hanging = Literal["refuse", "take", "keep"]
+"""What becomes of clips that are one with effects of another that is removed."""
+UNUSED_TABLE = "NOT EXISTS (SELECT 1 FROM versions WHERE instr(chain, colour_tables.digest))"
+"""Condition of tables of colours that no chain calls."""
 ERASED = 1.0
 """When clips that are being erased went into the bin, as it were: where that was stopped, the next erasure ends it."""
 BATCH = 200
@@ -126,9 +129,12 @@ class Verifier:
         path = self._storage.file_store.path(entry.digest, entry.suffix)
         there = self._storage.file_store.inside(path)
         sound = False
+        if entry.edited is not None:  # it has no file, and needs that of its source
+            with contextlib.suppress(LibraryError):
+                there = sound = self._storage.clip_file(self._storage.renders.source(entry)).is_file()
         with contextlib.suppress(LockError):  # it is damaged
-            whole = there and locked.size(path) == entry.bytes
-            sound = whole and (self._quick or files.file_digest(path) == entry.digest)
+            whole = there and not sound and locked.size(path) == entry.bytes
+            sound |= whole and (self._quick or files.file_digest(path) == entry.digest)
         if not there:
             self._findings["missing"].append(entry.id)
             if self._repair and path.is_symlink():
@@ -156,7 +162,7 @@ class Verifier:
             self._findings["vectors"].append(entry.id)
         if not self._repair or (drawn and placed):
             return
-        thumbnails = read_thumbnails(file_store.path(entry.digest, entry.suffix))
+        thumbnails = read_thumbnails(self._storage.clip_file(entry, small=True))
         if not drawn:
             for path in pictures:
                 if path.is_symlink():
@@ -197,28 +203,52 @@ class Verifier:
         return target
 
 
-def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0) -> int:
-    """Remove clips, of those chosen, that have lain in the bin for some days, files and all; return how many."""
+def purge(
+    storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0, edits: Hanging = "refuse"
+) -> int:
+    """Remove clips, of those chosen, that have lain in the bin for some days, files and all; return how many.
+
+    Args:
+        storage: of the library.
+        chosen: numbers of clips; None for all.
+        days: since when they lie there.
+        edits: what becomes of clips that are one of them with effects: refuse where there are any, let them go along
+            wherever they lie, or keep what they are made from.
+
+    Raises:
+        HangingClips: there are some, and `edits` is `refuse`.
+    """
     before = time.time() - 86400 * days
     with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))
         chosen_ids = None if chosen is None else set(chosen)
         binned = [row["id"] for row in rows if chosen_ids is None or row["id"] in chosen_ids]
         kinds = [similarity.APPEARANCE, *(row["kind"] for row in connection.execute("SELECT kind FROM embeddings"))]
+        others = hanging(connection, binned)
+        if others and edits == "refuse":
+            raise HangingClips(storage.entries(connection, others))
+        if others and edits == "keep":
+            needed = {entry.edited for entry in storage.entries(connection, others)}
+            binned = [entry.id for entry in storage.entries(connection, binned) if entry.digest not in needed]
+    if others and edits == "take":
+        with storage.database.write() as connection:
+            marked = [(before, clip) for clip in others]
+            connection.executemany("UPDATE clips SET deleted = ? WHERE id = ?", marked)
+        binned += others
     purged = 0
     for first in range(0, len(binned), BATCH):
         with storage.database.write() as connection:
             entries = storage.entries(connection, binned[first : first + BATCH])
             entries = [entry for entry in entries if entry.deleted is not None]  # none came back meanwhile
             for kind in kinds:
-                vectors = storage.vectors(kind)
-                rows_written = len(vectors.matrix())
-                zeros = np.zeros(vectors.width, dtype=np.float32)
-                vectors.put({entry.id: zeros for entry in entries if entry.id < rows_written})
+                storage.vectors(kind).clear(entry.id for entry in entries)
             for entry in entries:
                 # The file first: a clip of the bin without its file does no harm, a file without its clip comes back.
                 storage.file_store.remove(entry.digest, entry.suffix)
+                for row in connection.execute("SELECT digest FROM versions WHERE clip = ?", (entry.id,)):
+                    storage.file_store.remove(row["digest"], entry.suffix)
                 connection.execute("DELETE FROM clips WHERE id = ?", (entry.id,))
+            connection.execute(f"DELETE FROM colour_tables WHERE {UNUSED_TABLE}")
             connection.execute(
                 "DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes) "
                 "AND id NOT IN (SELECT entry FROM named_changes)"
@@ -247,6 +277,11 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
                     OR EXISTS (SELECT 1 FROM json_each(:ends) WHERE substr('/' || p.name, -length(value)) = value))
             UNION
             SELECT c.id, c.digest FROM gone g JOIN parents p ON p.digest = g.digest JOIN clips c ON c.id = p.clip
+            UNION
+            SELECT c.id, c.digest FROM gone g JOIN versions v ON v.source = g.digest JOIN clips c ON c.id = v.clip
+            UNION
+            SELECT c.id, c.digest FROM gone g JOIN versions v ON v.clip = g.id JOIN parents p ON p.digest = v.digest
+                JOIN clips c ON c.id = p.clip
         )
         SELECT id FROM gone
     """
@@ -256,7 +291,7 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
         ids = [int(row["id"]) for row in connection.execute(found, values | {"marked": ERASED})]
         for number in ids:
             connection.execute("UPDATE clips SET deleted = ? WHERE id = ?", (ERASED, number))
-    purge(storage, ids)
+    purge(storage, ids, edits="take")
     with storage.database.write() as connection:
         for name in (f"{sign}{end}" for end in ends for sign in ("/", '"')):  # 1.mp4 is not the end of 11.mp4
             like = "instr(request, ?) OR instr(result, ?) OR instr(message, ?)"
@@ -267,11 +302,17 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
     return len(ids)
 
 
-def collect(storage: Storage, bin_days: float | None) -> CollectionReport:
+def collect(storage: Storage, bin_days: float | None, rendered: bool) -> CollectionReport:
     """Remove files that no clip needs, and what lies in the bin; see `Library.gc`."""
-    purged = 0 if bin_days is None else purge(storage, days=bin_days)
+    purged = 0 if bin_days is None else purge(storage, days=bin_days, edits="keep")
     count, size = storage.file_store.sweep(), 0
     oldest = time.time() - STALE
+    with storage.database.read() as connection:
+        needed = {row["digest"] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")}
+    for digest in storage.file_store.rendered_clips():
+        if rendered or digest not in needed:
+            size += storage.file_store.unrender(digest)
+            count += 1
     for digest, suffix, path in storage.file_store.clip_files():
         if path.lstat().st_mtime < oldest:
             with storage.database.write() as connection:  # nobody adds a clip meanwhile
@@ -281,7 +322,8 @@ def collect(storage: Storage, bin_days: float | None) -> CollectionReport:
                     count += 1
                     path.unlink()
     with storage.database.read() as connection:
-        digests = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
+        known = connection.execute("SELECT digest FROM clips UNION SELECT digest FROM versions")
+        digests = {row["digest"] for row in known}
     for digest, path in storage.file_store.picture_files():
         if digest not in digests and path.lstat().st_mtime < oldest:
             size += path.lstat().st_size

@@ -24,7 +24,7 @@ import contextlib
 import errno
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,6 +313,11 @@ class Vectors:
                 if handle.write(row) != len(row):
                     raise OSError(errno.ENOSPC, "the write stopped short")
 
+    def clear(self, clips: Iterable[int]) -> None:
+        """Take the vectors of clips away."""
+        rows = len(self.matrix())
+        self.put({clip: np.zeros(self.width, np.float32) for clip in clips if clip < rows})
+
     def _packed(self, vector: Vector) -> npt.NDArray[Any]:
         """Return a vector as it is written: of length 1."""
         length = float(np.linalg.norm(vector))
@@ -463,6 +468,8 @@ def duplicates(storage: Storage, filters: ClipQuery) -> list[list[ClipEntry]]:
     entries.sort(key=lambda e: (e.verdict != "keep", -e.stars, -e.width * e.height, -e.bytes, e.id))
     by_shape: dict[tuple[int, ...], list[tuple[ClipEntry, Signature]]] = {}
     for entry in entries:
+        if entry.edited is not None:  # it has effects, and no file of its own
+            continue
         with contextlib.suppress(MediaError):  # its file is gone
             pictures = read_thumbnails(storage.file_store.path(entry.digest, entry.suffix), side=COMPARED_SIDE).pictures
             mark = signature(pictures[moments(len(pictures))])
@@ -493,7 +500,7 @@ def embed(
         try:
             with storage.database.read() as connection:
                 entry = storage.entry(connection, clip)
-            vector = np.asarray(embedding(storage.clip_file(entry)), dtype=np.float32).ravel()
+            vector = np.asarray(embedding(storage.clip_file(entry, small=True)), dtype=np.float32).ravel()
         except (MediaError, LibraryError):  # it cannot be read, its file is gone, or it was purged meanwhile
             vector = None
         if vector is not None:

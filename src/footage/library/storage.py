@@ -6,6 +6,7 @@ pictures/3f/3fa9….webp     its thumbnail
 pictures/3f/3fa9…-moving.webp   its animated preview
 embeddings/look-1.f32      the vectors of all clips; see `similarity`
 embeddings/seen-1-57….rows what a network sees in them; see `seen`
+rendered/3f/3fa9….mp4      a clip with effects, rendered; may be deleted, and is rendered anew when it is used
 partial/                   what is being written
 
 Of a locked library the tables are SQLCipher's, and the other files are locked ones, which `footage.files.locked` opens,
@@ -38,6 +39,7 @@ from footage.errors import LibraryError, LockError, MediaError
 from footage.files import locked
 from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
+from footage.library.renders import Renders
 from footage.library.seen import SEEN, SeenVectors
 from footage.library.similarity import Vectors
 from footage.media.kinds import KEPT_SUFFIXES
@@ -391,7 +393,33 @@ _EIGHTH = (
     "ALTER TABLE whole_changes RENAME TO named_changes",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
+_NINTH = (
+    # Clips that are another with effects, see `footage.library.edited`: each chain that one had; its digest in clips
+    # says which it has.
+    """
+    CREATE TABLE versions (
+        clip INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        digest TEXT NOT NULL,             -- of source and chain
+        source TEXT NOT NULL,             -- digest in clips
+        chain TEXT NOT NULL,              -- JSON, tables of colours by their digests
+        facts TEXT NOT NULL,              -- JSON: columns of clips
+        look BLOB NOT NULL,               -- its vector of appearance
+        PRIMARY KEY (clip, digest)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX versions_source ON versions (source)",
+    """
+    CREATE TABLE colour_tables (
+        digest TEXT PRIMARY KEY,          -- SHA-256 of the content
+        name TEXT NOT NULL,
+        content BLOB NOT NULL             -- a .cube file
+    ) WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH),
+)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 
@@ -688,6 +716,7 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files, self.pictures, self.partial = (folder / name for name in ("files", "pictures", "partial"))
+        self.renders = folder / "rendered"
 
     def path(self, digest: str, suffix: str) -> Path:
         """Return where a clip's file stands, or would stand; refuse what is no digest and suffix."""
@@ -701,10 +730,28 @@ class FileStore:
     def preview(self, digest: str) -> Path:
         return self._picture(digest, "-moving.webp")
 
-    def _picture(self, digest: str, ending: str) -> Path:
+    def rendered(self, digest: str, *, small: bool = False) -> Path:
+        """Return where a clip with effects stands, or would stand, when it is rendered; `small` for its draft."""
+        return self._picture(digest, "-small.mp4" if small else ".mp4", self.renders)
+
+    def rendered_clips(self) -> set[str]:
+        """Return the digests of clips with effects of which something was rendered."""
+        names = (_DIGEST.search(path.name) for path in self.renders.glob("??/*"))
+        return {name[0] for name in names if name}
+
+    def unrender(self, digest: str) -> int:
+        """Remove what was rendered of a clip with effects, whole or not; return how many bytes it took."""
+        size = 0
+        for path in self.renders.glob(f"{digest[:2]}/*{digest}*"):
+            parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+            size += sum(part.lstat().st_size for part in parts)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return size
+
+    def _picture(self, digest: str, ending: str, below: Path | None = None) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise LibraryError(f'"{digest}" is no digest', "see: footage library verify")
-        return self.pictures / digest[:2] / f"{digest}{ending}"
+        return (below or self.pictures) / digest[:2] / f"{digest}{ending}"
 
     def inside(self, path: Path) -> bool:
         """Whether a path is an ordinary file that lies in the library and is reached without symbolic links."""
@@ -823,6 +870,7 @@ class FileStore:
         """Remove a clip's file and its pictures."""
         for path in (self.path(digest, suffix), self.thumbnail(digest), self.preview(digest)):
             path.unlink(missing_ok=True)
+        self.unrender(digest)
 
     def sweep(self) -> int:
         """Remove what was left half written by processes that died; return how many files."""
@@ -854,6 +902,7 @@ class Storage:
             folder.mkdir(parents=True, exist_ok=True)
         self.database = Database(folder / DATABASE)
         self.file_store = FileStore(folder)
+        self.renders = Renders(self)
         self._vectors: dict[str, Vectors] = {}
         self._lock = threading.Lock()
 
@@ -902,7 +951,14 @@ class Storage:
         entries = {row["id"]: clip_entry(row) for row in rows}
         return [entries[number] for number in order if number in entries]
 
-    def clip_file(self, entry: ClipEntry) -> Path:
+    def clip_file(self, entry: ClipEntry, *, small: bool = False) -> Path:
+        """Return a clip's file; one with effects is rendered where it is not, and `small` is its draft if that is all.
+
+        Raises:
+            LibraryError: the file is gone.
+        """
+        if entry.edited is not None:
+            return self.renders.file(entry, small=small)
         path = self.file_store.path(entry.digest, entry.suffix)
         if not self.file_store.inside(path):
             raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
@@ -924,7 +980,7 @@ class Storage:
             try:
                 with self.database.read() as connection:
                     entry = self.entry(connection, clip)
-                found = look(self.clip_file(entry))
+                found = look(self.clip_file(entry, small=True))
             except (MediaError, LibraryError):
                 progress(number, len(clips))
                 continue
@@ -941,5 +997,5 @@ class Storage:
         if not self.file_store.inside(path):
             if path.is_symlink():
                 path.unlink()
-            self.file_store.draw(entry.digest, read_thumbnails(self.clip_file(entry)))
+            self.file_store.draw(entry.digest, read_thumbnails(self.clip_file(entry, small=True)))
         return path

@@ -40,6 +40,12 @@ VERSION = 1
 """Of the format."""
 CLEAN = EncodingOptions(codec="h264", crf=8)
 """How frames are kept that are needed in another order."""
+ROUGH = EncodingOptions(codec="h264", crf=27)
+"""How a draft is encoded."""
+DRAFT = 240
+"""Pixels of the shorter side of a video of which a draft is made, at most."""
+MOST = 32
+"""Effects of a chain."""
 GRID = 96
 """Cells along each side of the pictures whose shift is looked for."""
 ON_TIME = 0.02
@@ -335,15 +341,16 @@ class Stabilise:
     def __post_init__(self) -> None:
         check_bounds(self)
 
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (height, width) of what comes of a video of a size."""
+        height, width = (max(2, round(side * (1 - 2 * self.margin)) // 2 * 2) for side in size)
+        return height, width
+
     def apply(self, video: Material, scratch: Scratch) -> Material:
         """Return the video, steadier and a little smaller."""
         path = np.cumsum(shifts(video), axis=0)
         aside = np.clip(path - smoothed(path, self.seconds * float(video.rate)), -self.margin, self.margin)
-        height, width = video.size
-        size = (
-            max(2, round(height * (1 - 2 * self.margin)) // 2 * 2),
-            max(2, round(width * (1 - 2 * self.margin)) // 2 * 2),
-        )
+        (height, width), size = video.size, self.resized(video.size)
         middle = np.array([(width - size[1]) / 2, (height - size[0]) / 2])
 
         def pictures(first: int) -> Iterator[Frames]:
@@ -369,17 +376,20 @@ class Reframe:
         sides = re.fullmatch(r"(\d{1,4}):(\d{1,4})", self.shape)
         require(sides is not None and all(map(int, sides.groups())), "shape", self.shape, "give one such as 9:16")
 
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (height, width) of what comes of a video of a size."""
+        wide, high = map(int, self.shape.split(":"))
+        height, width = size
+        if width * high > height * wide:
+            width = round(height * wide / high)
+        else:
+            height = round(width * high / wide)
+        return max(2, height // 2 * 2), max(2, width // 2 * 2)
+
     def apply(self, video: Material, scratch: Scratch) -> Material:
         """Return the video, cut to the shape around the middle of what moves."""
-        wide, high = map(int, self.shape.split(":"))
-        height, width = video.size
-        size = (
-            (height, round(height * wide / high))
-            if width * high > height * wide
-            else (round(width * high / wide), width)
-        )
-        size = (max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2))
-        axis = 1 if size[1] < width else 0
+        size = self.resized(video.size)
+        axis = 1 if size[1] < video.size[1] else 0
         places, last, place = list[list[float]](), None, float("nan")
         for frame in video.pictures(0):
             cells = pool(frame[None], GRID)[0].mean(axis=-1)
@@ -419,22 +429,44 @@ def read_chain(path: Path) -> list[Effect]:
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f'chain is "{path}", which cannot be read ({error})', "give a JSON file") from None
+    return chain_of(told, f'"{path.name}"')
+
+
+def chain_of(told: Any, where: str = "the chain") -> list[Effect]:
+    """Read a chain of effects from JSON values.
+
+    Raises:
+        ConfigError: they are none, of another version, or hold what is not known or not allowed.
+    """
     if not isinstance(told, dict) or not isinstance(told.get("effects"), list) or not told["effects"]:
-        raise ConfigError(f'"{path.name}" is no chain', 'give {"version": 1, "effects": [{"kind": "reverse"}]}')
+        raise ConfigError(f"{where} is no chain", 'give {"version": 1, "effects": [{"kind": "reverse"}]}')
     if told.get("version") != VERSION:
-        raise ConfigError(
-            f'"{path.name}" has version {told.get("version")}', f"give version {VERSION}, or update footage"
-        )
+        raise ConfigError(f"{where} has version {told.get('version')}", f"give version {VERSION}, or update footage")
+    if len(told["effects"]) > MOST:
+        raise ConfigError(f"{where} has {len(told['effects'])} effects", f"give at most {MOST}")
     chain = list[Effect]()
     for number, item in enumerate(told["effects"], 1):
         kind = item.get("kind") if isinstance(item, dict) else None
-        if kind not in EFFECTS:
+        if not isinstance(kind, str) or kind not in EFFECTS:
             raise ConfigError(f'effect {number} is "{kind}"', nearest(str(kind), EFFECTS))
         knobs = {name: value for name, value in item.items() if name != "kind"}
         chain.append(from_json(EFFECTS[kind], knobs, f"effect {number}, {kind}"))
     return chain
+
+
+def chain_json(chain: Sequence[Effect]) -> dict[str, Any]:
+    """Return a chain as its file has it, with every knob."""
+    effects = [{"kind": effect.kind, **asdict(effect)} for effect in chain]
+    return dict(json.loads(json.dumps({"version": VERSION, "effects": effects})))
+
+
+def chain_size(chain: Sequence[Effect], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size (height, width) of what a chain makes of a video of a size."""
+    for effect in chain:
+        size = effect.resized(size) if isinstance(effect, Stabilise | Reframe) else size
+    return size
 
 
 def render_effects(
@@ -443,25 +475,44 @@ def render_effects(
     to: Path,
     *,
     encoding: EncodingOptions = DEFAULT_ENCODING,
+    draft: bool = False,
+    seconds: float | None = None,
     watch: Callable[[int, int], object] = lambda *_: None,
 ) -> int:
     """Write a video with effects; return how many frames it has. Stopped work goes on.
+
+    Args:
+        video: the same.
+        chain: the effects, in their order.
+        to: the file: .mp4, .mov, .mkv or .webm.
+        encoding: of its pictures.
+        draft: write it quickly and small, to be looked at: effects are done to a video of `DRAFT` pixels.
+        seconds: of the video that are taken, from its beginning; None for all.
+        watch: is told how many frames are done, of how many.
 
     Raises:
         ConfigError: codec and file do not go together.
         MediaError: the video cannot be read, or an effect has too little of it.
     """
     film = whole([video], 0.0)
+    if draft:
+        scale, encoding = min(1.0, DRAFT / min(film.size)), ROUGH
+        height, width = (max(2, round(side * scale) // 2 * 2) for side in film.size)
+        film = replace(film, size=(height, width))
+    if seconds is not None:
+        film = replace(film, lengths=(max(1, min(film.frames, round(Fraction(str(seconds)) * film.rate))),))
 
     def sound() -> Iterator[Channels]:
         return film.sound() or iter(())
 
     material = Material(film.size, film.rate, film.frames, film.pictures, sound if film.has_sound else None)
-    told = [{"kind": effect.kind, **asdict(effect)} for effect in chain]
+    told = chain_json(chain)["effects"]
     tables = [files.file_digest(Path(effect.lut)) for effect in chain if isinstance(effect, Grade)]
+    for effect in told:
+        effect |= {"lut": Path(effect["lut"]).name} if "lut" in effect else {}  # and not where it lies
     about = {"source": video.name, "effects": told, "tables": tables}
     status = video.stat()
-    scratch = Scratch(to, {**about, "stamp": [status.st_size, status.st_mtime_ns]})
+    scratch = Scratch(to, {**about, "stamp": [status.st_size, status.st_mtime_ns], "taken": [film.frames, film.size]})
     for effect in chain:
         material = effect.apply(material, scratch)
     total = material.frames
