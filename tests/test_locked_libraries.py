@@ -297,3 +297,30 @@ def test_one_of_an_older_version_is_migrated_and_its_copy_is_locked(tmp_path: Pa
     assert (folder / "library-format-6.sqlite").is_file() and told(folder) == []
     assert unlock(folder, quiet=True).files > 2
     assert (folder / "library-format-6.sqlite").read_bytes()[:6] == b"SQLite"
+
+
+def test_effects_are_kept_inside_and_not_rendered(tmp_path: Path) -> None:
+    folder = made(tmp_path, 2)
+    with Library(folder) as library:
+        chain = {"version": 1, "effects": [{"kind": "reframe", "shape": "9:17"}]}
+        rendered, waiting = library.edited.add(1, chain, TITLE).id, library.edited.add(2, chain, TITLE).id
+        size = library.path(rendered).stat().st_size
+    lock(folder, yes=True, quiet=True)
+    assert not told(folder, tmp_path / "tmp")
+    assert not [path for path, held in content(folder).items() if b"9:17" in held]
+    with Library(folder) as library:
+        assert library.edited.chain(waiting)["effects"][0]["shape"] == "9:17"
+        assert len(library.query(text=TITLE).entries) == 4 and library.thumbnail(waiting).is_file()
+        library.update(waiting, stars=5)
+        (copy, *_) = library.export([rendered], tmp_path / "out")  # it was rendered before
+        assert copy.stat().st_size == size
+        for refused in (
+            lambda: library.export([waiting], tmp_path / "other"),
+            lambda: library.edited.add(1, {"version": 1, "effects": [{"kind": "reverse"}]}),
+            lambda: library.edited.change(waiting, chain),
+        ):
+            with pytest.raises(LibraryError, match="the library is locked, and what is rendered by effects"):
+                refused()
+        assert library.erase([library.get(1).digest]) == 2 and library.count() == 2
+        assert len([path for path in (folder / "rendered").rglob("*") if path.is_file()]) == 1  # the draft of the other
+    assert not told(folder, tmp_path / "tmp")

@@ -102,6 +102,7 @@ class EditedClips:
             MediaError: the source cannot be read, is a picture, or an effect has too little of it.
         """
         storage = self._storage
+        storage.renders.check_open()
         with storage.database.read() as connection:
             entry = storage.entry(connection, clip)
         source, kept = storage.renders.source(entry), storage.renders.chain(chain)
@@ -141,6 +142,7 @@ class EditedClips:
             ConfigError, MediaError: see `add`.
         """
         storage = self._storage
+        storage.renders.check_open()
         with storage.database.read() as connection:
             entry = storage.entry(connection, clip)
         storage.renders.told(entry)  # complains where it has none
@@ -212,10 +214,10 @@ class EditedClips:
         Raises:
             LibraryError, ConfigError, MediaError: see `add`.
         """
+        self._storage.renders.check_open()
         with self._storage.database.read() as connection:
             entry = self._storage.entry(connection, clip)
         source, kept = self._storage.renders.source(entry), self._storage.renders.chain(chain)
-        self._storage.renders.check_open()
         video = self._storage.clip_file(source)
         EFFECTS["render"](video, kept.effects, to, draft=True, seconds=seconds, watch=watch)
 

@@ -127,6 +127,7 @@ class Renders:
             return path
         if small and store.inside(draft := store.rendered(entry.digest, small=True)):
             return draft
+        self.check_open()
         made = self.render(self.source(entry), self.chain(self.told(entry)), small=small, watch=watch)
         if not small and (count := count_frames(path)).playable != entry.frames:
             # A draft is smaller, and the loop that is found in it may be another.
@@ -145,7 +146,6 @@ class Renders:
 
     def render(self, source: ClipEntry, chain: KeptChain, *, small: bool, watch: Watch) -> Path:
         """Render a clip with effects, or its draft, where another process has not done so meanwhile."""
-        self.check_open()
         path = self._storage.file_store.rendered(chain.digest(source.digest), small=small)
         video, waiting = self._storage.clip_file(source), path.with_suffix(".lock")
         full = MediaError(f'the disk is full, "{path}" was not rendered', "free some space and do it again")
