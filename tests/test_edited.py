@@ -126,10 +126,10 @@ def test_stopped_rendering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         with pytest.raises(KeyboardInterrupt):
             library.edited.render(made.id, stop)
-        assert not library.edited.is_rendered(made)
+        assert library.edited.waiting([1, made.id]) == [made.id]
         seen: list[int] = []
         path = library.edited.render(made.id, lambda done, total: seen.append(done))
-        assert seen[0] == 9 and count_frames(path).playable == 20 and library.edited.is_rendered(made)
+        assert seen[0] == 9 and count_frames(path).playable == 20 and library.edited.waiting([made.id]) == []
         assert [left.name for left in path.parent.iterdir() if left.name.startswith(".")] == []
 
 
@@ -259,7 +259,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["library", *words])
     told = capsys.readouterr().err
-    assert 'made from what is to be removed: 2 "tall": take them along (--edits)' in told and "cannot be read" in told
+    assert 'made from what is to be removed: 2 "tall": let them go along (edits)' in told and "cannot be read" in told
     main(["library", "remove", folder, "1", "--edits"])
     main(["library", "purge", folder, "--everything"])
     main(["library", "gc", folder, "--rendered"])

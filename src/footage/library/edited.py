@@ -79,6 +79,36 @@ class EditedClips:
             entry = self._storage.entry(connection, clip)
         return self._storage.renders.told(entry)
 
+    def read(self, chain: Any) -> dict[str, Any]:
+        """Return a chain with every knob, as it would be kept.
+
+        Raises:
+            ConfigError: it is none, is empty, of another version, or holds what is not known or not allowed.
+        """
+        return self._storage.renders.chain(chain).told
+
+    def source(self, clip: int | str) -> ClipEntry:
+        """Return the clip that one is made from by effects; one without effects itself.
+
+        Raises:
+            LibraryError: there is no such clip, or its source is gone.
+        """
+        with self._storage.database.read() as connection:
+            entry = self._storage.entry(connection, clip)
+        return self._storage.renders.source(entry)
+
+    def waiting(self, clips: Sequence[int]) -> list[int]:
+        """Return which of some clips are to be rendered when they are used."""
+        with self._storage.database.read() as connection:
+            rows = connection.execute(
+                "SELECT v.clip FROM versions v JOIN clips c ON c.id = v.clip AND c.digest = v.digest "
+                "WHERE v.clip IN (SELECT value FROM json_each(?)) ORDER BY v.clip",
+                (json.dumps(list(clips)),),
+            )
+            entries = self._storage.entries(connection, [row["clip"] for row in rows])
+        store = self._storage.file_store
+        return [entry.id for entry in entries if not store.inside(store.rendered(entry.digest))]
+
     def of(self, clip: int | str) -> list[ClipEntry]:
         """Return the clips that are a clip with effects."""
         with self._storage.database.read() as connection:
@@ -234,11 +264,6 @@ class EditedClips:
             return self._storage.clip_file(entry)
         return self._storage.renders.file(entry, watch=watch)
 
-    def is_rendered(self, entry: ClipEntry) -> bool:
-        """Whether a clip needs no rendering now."""
-        store = self._storage.file_store
-        return entry.edited is None or store.inside(store.rendered(entry.digest))
-
     def tables(self) -> list[ColourTable]:
         """Return the tables of colours that are kept, by name."""
         with self._storage.database.read() as connection:
@@ -284,4 +309,4 @@ class HangingClips(LibraryError):
         named = ", ".join(f'{entry.id} "{entry.title}"' for entry in entries[:NAMED])
         more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
         problem = f"clips with effects are made from what is to be removed: {named}{more}"
-        super().__init__(problem, "take them along (--edits), or remove them first")
+        super().__init__(problem, "let them go along (edits), or remove them first")

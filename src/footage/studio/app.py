@@ -24,6 +24,7 @@ from starlette.types import Scope
 
 from footage import __version__
 from footage.errors import ConfigError, FootageError
+from footage.library.edited import HangingClips
 from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
@@ -35,6 +36,7 @@ from footage.studio.routes import (
     albums,
     clips,
     datasets,
+    effects,
     jobs,
     live,
     making,
@@ -64,6 +66,7 @@ ROUTERS = (
     previews.router,
     timelines.router,
     planes.router,
+    effects.router,
     datasets.router,
     pages.router,
     training_pages.router,
@@ -170,6 +173,11 @@ async def answer_footage_error(request: Request, error: FootageError) -> Respons
     return await asyncio.to_thread(error_response, request, status, error.problem, error.remedy)
 
 
+async def answer_hanging_clips(request: Request, error: HangingClips) -> Response:
+    """Answer the removal of a clip from which others are made by effects: it may be asked for with these."""
+    return await asyncio.to_thread(error_response, request, 409, error.problem, error.remedy)
+
+
 async def answer_busy_library(request: Request, error: LibraryBusy) -> Response:
     """Answer a change that waited too long for another process: it is to be made again."""
     return await asyncio.to_thread(
@@ -209,6 +217,7 @@ async def answer_invalid_request(request: Request, error: RequestValidationError
 
 ERROR_HANDLERS: dict[Any, Callable[..., Any]] = {
     LibraryBusy: answer_busy_library,
+    HangingClips: answer_hanging_clips,
     FootageError: answer_footage_error,
     UnicodeError: answer_unicode_error,
     HTTPException: answer_http_error,

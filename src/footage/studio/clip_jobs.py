@@ -305,6 +305,23 @@ class ClipJobs:
             write_cuts(cuts, path, metadata=made, fit=request["fit"], watch=self._watch(job, frames))
             return {"clips": [self._library.add(path, replace(known, title=title)).id]}
 
+    def effects(self, job: BackgroundJob) -> dict[str, Any]:
+        """Keep a clip with effects, or give one others, and render it."""
+        request, edited, last = job.request, self._library.edited, 0.0
+
+        def watch(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > REPORTED:
+                last = time.monotonic()
+                self._report(job, done / max(done, total), f"{done:,} / {total:,}")
+
+        if request["change"]:
+            made = edited.change(request["clip"], request["chain"], watch)
+        else:
+            made = edited.add(request["clip"], request["chain"], request["name"], watch)
+        edited.render(made.id, watch)
+        return {"clips": [made.id]}
+
     def _source(self, clip: int) -> tuple[ClipEntry, Path]:
         """Return a clip and its file; refuse one that is gone."""
         entry = self._library.get(clip)

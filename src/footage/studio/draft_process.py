@@ -1,4 +1,4 @@
-"""A process of its own that renders stretches of timelines, and their edit lists, for who looks at them in the studio.
+"""A process of its own that renders what is looked at in the studio: stretches of timelines, edit lists, effects.
 
     python -m footage.studio.draft_process
 
@@ -24,6 +24,7 @@ from footage.generation.cutting.films import FilmMaker
 from footage.generation.cutting.joins import write_film_list
 from footage.library.library import Library
 from footage.library.timelines import timeline_of
+from footage.media.probe import count_frames
 
 IDLE = 300.0
 """Seconds without a question after which the process ends."""
@@ -33,11 +34,15 @@ IDLE = 300.0
 class DraftQuestion:
     """What to write."""
 
-    timeline: str
-    """As JSON; files are called by their whole paths."""
     library: str
-    to: str
+    timeline: str = ""
+    """As JSON; files are called by their whole paths."""
+    to: str = ""
     """An mp4 for a stretch of the draft, or an edit list."""
+    clip: int | None = None
+    """In place of a timeline: a clip with effects, to be rendered where it is to be; or one for `chain`."""
+    chain: str = ""
+    """Effects of which a draft is wanted, as JSON."""
     at: float = 0.0
     """Seconds of the film at which the stretch begins."""
     seconds: float = 6.0
@@ -47,7 +52,16 @@ class DraftQuestion:
 
 
 def write(question: DraftQuestion, library: Library) -> dict[str, Any]:
-    """Write what is asked for; return how long the film is, in seconds, and its frames a second."""
+    """Write what is asked for; return how long it is, in seconds, and its frames a second."""
+    if question.clip is not None:
+        path = Path(question.to)
+        if question.chain:
+            library.edited.draft(question.clip, json.loads(question.chain), path, question.seconds)
+        else:
+            path = library.edited.render(question.clip)
+        count = count_frames(path)
+        rate = float(count.rate or 1)
+        return {"seconds": count.playable / rate, "fps": rate}
     timeline = timeline_of(json.loads(question.timeline), "the timeline")
     maker, to = FilmMaker(Path(), library), Path(question.to)
     if to.suffix == ".mp4":

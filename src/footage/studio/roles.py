@@ -117,6 +117,8 @@ GET /data/volume
 GET /api/clips/{clip}/file
 GET /api/clips/{clip}/thumbnail
 GET /api/clips/{clip}/preview
+GET /api/clips/{clip}/effects
+GET /api/tables
 GET /api/duplicates
 GET /api/taste
 GET /api/history
@@ -199,6 +201,9 @@ POST /api/jobs/upscale
 POST /api/jobs/talk
 POST /api/jobs/trim
 POST /api/jobs/join
+POST /api/jobs/effects
+POST /api/clips/{clip}/effects/draft
+POST /api/tables
 POST /api/timelines/{name}/draft
 POST /api/timelines/{name}/film
 POST /api/jobs/ingest

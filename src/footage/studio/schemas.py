@@ -176,6 +176,13 @@ class SelectionForm(StrictForm):
         return self.ids if self.ids is not None else self.query.query()  # type: ignore[union-attr]
 
 
+class RemovalForm(SelectionForm):
+    """Which clips are to be removed."""
+
+    edits: bool = False
+    """Whether those that are one of them with effects go along."""
+
+
 class ChangesForm(StrictForm):
     """New values of a clip; what is left out stays."""
 

@@ -152,7 +152,7 @@ LANES = (
     ("ingest", "evaluate"),
     ("plan",),
     ("train",),
-    ("trim", "join"),
+    ("trim", "join", "effects"),
     ("film",),
 )
 """Kinds of jobs that wait for each other, by lane; the lanes go on at the same time. There is one of `BY_DEVICE` for
@@ -293,7 +293,7 @@ class Studio:
         heard = self.entry(int(audio))
         if not heard.audio:
             raise ConfigError(f"clip {heard.id} has no sound", "choose a clip with sound")
-        return self.library.path(heard.id), heard.seconds
+        return self.library.path(heard.id, small=True), heard.seconds
 
     def close(self) -> None:
         """End what is running, and remove what was for this server only."""
@@ -352,6 +352,26 @@ async def likeness_turn(studio: CurrentStudio) -> AsyncIterator[None]:
 
 IN_TURN, IN_LIKENESS_TURN = Depends(search_turn), Depends(likeness_turn)
 """Dependencies of the routes that look through much of a library."""
+
+
+async def render(request: Request, clips: Sequence[int]) -> None:
+    """Render those of some clips that have effects and are to be rendered, in a process of its own.
+
+    Raises:
+        ConfigError: a source is gone or cannot be read.
+    """
+    await request.app.state.drafts.render(clips)
+
+
+async def clip_ready(request: Request) -> None:
+    """Let a request for a clip's file wait, before it has a thread, until the clip is rendered."""
+    asked = str(request.path_params.get("clip") or request.query_params.get("clip", ""))
+    if asked.isdecimal():
+        await render(request, [int(asked)])
+
+
+READY = Depends(clip_ready)
+"""Dependency of the routes that give out, or read, the file of a clip."""
 
 
 async def current_library(studio: CurrentStudio) -> Library:

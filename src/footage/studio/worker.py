@@ -106,6 +106,7 @@ class Worker:
             "talk": clips.talk,
             "trim": clips.cut,
             "join": clips.cut,
+            "effects": clips.effects,
             "verify": self.verify,
             "import": self.take_in,
             "ingest": commands.ingest,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ import numpy.typing as npt
 from footage import files
 from footage.config.strict import bounded, check_bounds, from_json, require
 from footage.errors import ConfigError, MediaError, nearest
-from footage.generation.cutting.flow import Between
 from footage.generation.cutting.joins import morph
 from footage.media.colour import UNKNOWN_COLOUR
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
@@ -32,6 +31,9 @@ from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget, r
 from footage.media.signatures import pool
 from footage.media.sound import TRACK_RATE, Channels
 from footage.media.transitions import SampleReader, filtered, whole
+
+if TYPE_CHECKING:
+    from footage.generation.cutting.flow import Between
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -184,6 +186,8 @@ class Speed:
         count = max(1, int(shown[-1] * float(video.rate) + 1e-6))
 
         def pictures(first: int) -> Iterator[Frames]:
+            from footage.generation.cutting.flow import Between
+
             if first >= count:  # all of it was written before
                 return
             wanted = np.interp(np.arange(first, count) / float(video.rate), shown, np.arange(len(shown)))

@@ -89,8 +89,8 @@ class FilmMaker:
         self.folder, self.library, self.font, self.music = folder, library, font, music
         self._mixers: dict[tuple[str, str | None], Mixer] = {}
 
-    def path_of(self, file: str | None, clip: int | str | None) -> Path:
-        """Return where something is.
+    def path_of(self, file: str | None, clip: int | str | None, draft: bool = False) -> Path:
+        """Return where something is; for a draft, of a clip with effects its own will do.
 
         Raises:
             LibraryError: it is a clip, and there is no library, or no such clip in it.
@@ -104,7 +104,7 @@ class FilmMaker:
         if self.library is None:
             raise LibraryError(f"clip {clip} is one of a library, and none is given", "give --library too")
         assert clip is not None
-        return self.library.path(clip)
+        return self.library.path(clip, small=draft)
 
     def sources(self, timeline: Timeline) -> list[Path]:
         """Return the files that a film is made from: clips, music, fonts; those that are missing are left out."""
@@ -118,15 +118,15 @@ class FilmMaker:
                 found.append(self.path_of(file, clip))
         return found
 
-    def measure(self, part: TimelinePart) -> Measured:
-        """Find out what a part of a timeline is made from.
+    def measure(self, part: TimelinePart, draft: bool = False) -> Measured:
+        """Find out what a part of a timeline, or of its draft, is made from.
 
         Raises:
             LibraryError, MediaError: it is missing, or cannot be read.
         """
         if part.file is None and part.clip is None:
             return Measured(part, None)
-        path = self.path_of(part.file, part.clip)
+        path = self.path_of(part.file, part.clip, draft)
         if Footage(path).pictures:
             return Measured(part, path)
         count = count_frames(path)
@@ -147,7 +147,7 @@ class FilmMaker:
         """
         if not timeline.parts:
             raise ConfigError("there is nothing on the timeline", "add a clip or a title")
-        measured = [self.measure(part) for part in timeline.parts]
+        measured = [self.measure(part, draft) for part in timeline.parts]
         seen = next((each.path for each in measured if each.path is not None), None)
         rates = [each.rate for each in measured if each.rate is not None]
         rate = exact_rate(timeline.fps) if timeline.fps else rates[0] if rates else CARD_RATE

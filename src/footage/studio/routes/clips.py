@@ -42,9 +42,20 @@ from footage.studio.schemas import (
     ClipQueryForm,
     ExportForm,
     PathId,
+    RemovalForm,
     SelectionForm,
 )
-from footage.studio.state import BEHIND_PAGES, IN_LIKENESS_TURN, IN_TURN, CurrentLibrary, CurrentStudio, or_404
+from footage.studio.state import (
+    BEHIND_PAGES,
+    IN_LIKENESS_TURN,
+    IN_TURN,
+    READY,
+    CurrentLibrary,
+    CurrentStudio,
+    Studio,
+    or_404,
+    render,
+)
 from footage.studio.upload_check import Upload
 
 BLOCK = 64 * 1024
@@ -149,9 +160,9 @@ def change_clips(form: BulkForm, library: CurrentLibrary) -> ClipCount:
 
 
 @router.post("/clips/bin")
-def remove_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
-    """Put clips into the bin; can be undone."""
-    return ClipCount(library.remove(form.chosen()))
+def remove_clips(form: RemovalForm, library: CurrentLibrary) -> ClipCount:
+    """Put clips into the bin; can be undone. 409 where others are made from them by effects, and do not go along."""
+    return ClipCount(library.remove(form.chosen(), edits=form.edits))
 
 
 @router.post("/clips/restore")
@@ -161,9 +172,9 @@ def restore_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
 
 
 @router.post("/clips/purge")
-def purge_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
-    """Remove clips that lie in the bin for good. This cannot be undone."""
-    return ClipCount(library.purge(form.chosen()))
+def purge_clips(form: RemovalForm, library: CurrentLibrary) -> ClipCount:
+    """Remove clips that lie in the bin for good. This cannot be undone. 409 as above."""
+    return ClipCount(library.purge(form.chosen(), edits=form.edits))
 
 
 @router.get("/clips/{clip}")
@@ -216,7 +227,7 @@ def get_provenance(clip: PathId, library: CurrentLibrary) -> dict[str, Any]:
     return asdict(or_404(lambda: library.provenance(clip)))
 
 
-@router.get("/clips/{clip}/signature", dependencies=[IN_TURN])
+@router.get("/clips/{clip}/signature", dependencies=[IN_TURN, READY])
 def get_signature(clip: PathId, studio: CurrentStudio) -> dict[str, Any]:
     """Return what a clip's signature (C2PA) says: its state, its signer, and what was signed."""
     return signature(or_404(lambda: studio.library.path(studio.entry(clip).id)))
@@ -233,7 +244,7 @@ def signature(path: Path) -> dict[str, Any]:
     return answer
 
 
-@router.get("/clips/{clip}/file")
+@router.get("/clips/{clip}/file", dependencies=[READY])
 def get_clip_file(clip: PathId, studio: CurrentStudio, download: bool = False) -> FileResponse:
     """Return a clip's file; parts of it by the header Range."""
     entry = studio.entry(clip)
@@ -274,13 +285,24 @@ def list_history(library: CurrentLibrary, limit: Annotated[int, Query(ge=1, le=1
 
 
 @router.post("/exports")
-def export_clips(form: ExportForm, studio: CurrentStudio) -> ExportFile:
-    """Write clips as a zip file, a table, or an edit list that cutting programs open (with the clips, zipped)."""
+async def export_clips(request: Request, form: ExportForm, studio: CurrentStudio) -> ExportFile:
+    """Write clips as a zip file, a table, or an edit list that cutting programs open (with the clips, zipped).
+
+    Those with effects are rendered first, where that is not done.
+    """
+    clips = await asyncio.to_thread(studio.library.ids, form.chosen())
+    if form.format not in ("csv", "json"):
+        await render(request, clips)
+    return await asyncio.to_thread(write_export, form, clips, studio)
+
+
+def write_export(form: ExportForm, clips: list[int], studio: Studio) -> ExportFile:
+    """Write clips in the format that is asked for."""
     folder = studio.exports.new_folder()
     is_edit_list = form.format in EDIT_LISTS
     target = folder / (f"cut/footage.{form.format}" if is_edit_list else f"footage.{form.format}")
     target.parent.mkdir(exist_ok=True)
-    written = studio.library.export(form.chosen(), target, ExportOptions(names=form.names, fps=form.fps, relative=True))
+    written = studio.library.export(clips, target, ExportOptions(names=form.names, fps=form.fps, relative=True))
     if is_edit_list:
         inside, target = target.parent, folder / f"footage-{form.format}.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

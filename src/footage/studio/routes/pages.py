@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import re
 import time
@@ -19,6 +20,7 @@ from footage import __version__
 from footage.config import IngestConfig
 from footage.data.ingest.pipeline import ingested_from, options_before
 from footage.errors import ConfigError, FootageError, LibraryError
+from footage.generation.cutting.effects import EFFECTS
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.import_export import export_formats
 from footage.library.jobs import BackgroundJob
@@ -37,7 +39,7 @@ from footage.studio.roles import GIVEN, ROLES, Visitor
 from footage.studio.routes import albums, clips, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, PARAMETERS, ClipQueryForm, Id, PathId
-from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
+from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_TURN, READY, CurrentStudio, Studio
 from footage.studio.uploads import TAKEN
 
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
@@ -274,10 +276,30 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
         provenance=library.provenance(clip),
         similar=similar,
         classes=library.classes(clip),
+        effects=shown_effects(studio, page, entry),
     )
 
 
-@router.get("/parts/signature", dependencies=[IN_TURN])
+def shown_effects(studio: Studio, page: PageRenderer, entry: ClipEntry) -> dict[str, Any] | None:
+    """Return what the page of a clip shows of effects: its own, and the knobs of each kind; None where none may be."""
+    if entry.missing or entry.deleted is not None or entry.frames < 2 or not entry.fps:
+        return None
+    if not page.may("POST", "/api/jobs/effects"):
+        return None
+    kinds = {
+        kind: [
+            {"name": knob.name, "default": knob.default, "bounds": knob.metadata.get("bounds")}
+            for knob in dataclasses.fields(effect)
+        ]
+        for kind, effect in EFFECTS.items()
+    }
+    edited, of_source = studio.library.edited, entry.edited is not None
+    chain = edited.chain(entry.id)["effects"] if of_source else []
+    source = edited.source(entry.id) if of_source else None
+    return {"kinds": kinds, "chain": chain, "source": source, "tables": edited.tables()}
+
+
+@router.get("/parts/signature", dependencies=[IN_TURN, READY])
 def show_signature(studio: CurrentStudio, page: Page, clip: Id) -> HTMLResponse:
     """Show what the signature of a clip says."""
     told = clips.signature(studio.library.path(studio.entry(clip).id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import csv
 import io
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from footage.errors import LibraryError
@@ -20,7 +21,7 @@ from footage.library.library import Library
 from footage.library.ratings import QUESTIONS, ComparedKind, Rating, bradley_terry
 from footage.studio.routes.clips import clip_response
 from footage.studio.schemas import PairForm, PathId, PreferenceForm
-from footage.studio.state import CurrentLibrary, CurrentStudio, CurrentVisitor, WaitingPair, check_own, or_404
+from footage.studio.state import CurrentLibrary, CurrentStudio, CurrentVisitor, WaitingPair, check_own, or_404, render
 
 CampaignName = Annotated[str, Path(min_length=1, max_length=200)]
 IMPORTED: Final = "imported"
@@ -124,12 +125,14 @@ def draw_pair(form: PairForm, studio: CurrentStudio) -> BlindPair:
 
 
 @router.get("/pairs/{pair}/{side}")
-def get_pair_side(pair: str, side: Literal["a", "b"], studio: CurrentStudio) -> FileResponse:
+async def get_pair_side(request: Request, pair: str, side: Literal["a", "b"], studio: CurrentStudio) -> FileResponse:
     """Return a clip of a pair."""
     waiting = studio.pairs.get(pair)
     clip = waiting.a if side == "a" else waiting.b
-    entry = studio.entry(clip)
-    return clip_response(or_404(lambda: studio.library.path(clip)), entry.suffix)
+    await render(request, [clip])
+    entry = await asyncio.to_thread(studio.entry, clip)
+    path = await asyncio.to_thread(or_404, lambda: studio.library.path(clip))
+    return clip_response(path, entry.suffix)
 
 
 @router.post("/pairs/{pair}")

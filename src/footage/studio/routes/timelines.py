@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -44,8 +45,12 @@ STRETCH = 6.0
 """Seconds of the draft that are rendered at once."""
 STRETCHES = 60
 """Of them that are kept."""
+LOOKED_AT = 10.0
+"""Seconds of a clip that are shown with effects before these are kept."""
 PATIENCE = 120.0
 """Seconds after which a stretch is given up."""
+LONGEST = 3600.0
+"""Seconds after which the rendering of a clip with effects is; what is done of it is gone on with."""
 
 TimelineName = Annotated[str, AddressPart(min_length=1, max_length=200)]
 
@@ -157,6 +162,8 @@ class Drafts:
     def __init__(self, studio: Studio) -> None:
         impatient = ConfigError("the draft could not be made", "shorten the timeline, or export it as a video")
         self.process = AskedProcess("footage.studio.draft_process", PATIENCE, impatient)
+        impatient = ConfigError("the clip could not be rendered", "try again: what is done of it is kept")
+        self.renderer = AskedProcess("footage.studio.draft_process", LONGEST, impatient)
         self._studio, self._folder = studio, ExportFolder(STRETCHES)
         self._known: dict[tuple[str, float], DraftStretch] = {}
 
@@ -167,24 +174,46 @@ class Drafts:
             ConfigError: the timeline cannot become a film, or it takes too long.
         """
         begin = at // STRETCH * STRETCH
-        told = await asyncio.to_thread(resolved, timeline, self._studio)
-        key = json_digest(timeline_json(told)), begin
+        told = timeline_json(await asyncio.to_thread(resolved, timeline, self._studio))
+        return await self._draft(told, {"timeline": json.dumps(told), "at": begin, "seconds": STRETCH})
+
+    async def effects(self, entry: ClipEntry, chain: dict[str, Any]) -> DraftStretch:
+        """Return what a chain makes of the first seconds of a clip.
+
+        Raises:
+            ConfigError: it makes nothing of it, or takes too long.
+        """
+        about = {"clip": entry.edited or entry.digest, "chain": chain}
+        return await self._draft(about, {"clip": entry.id, "chain": json.dumps(chain), "seconds": LOOKED_AT})
+
+    async def _draft(self, about: dict[str, Any], question: dict[str, Any]) -> DraftStretch:
+        """Return what the process makes of a question, or made of it before; it depends on `about`."""
+        begin = question.get("at", 0.0)
+        key = json_digest(about), begin
         known = self._known.get(key)
         if known is not None and self.find(known.url.rpartition("/")[2]) is not None:
             return known
         path = self._folder.new_folder() / "draft.mp4"
-        said = await self.write(told, path, at=begin, seconds=STRETCH)
+        library = str(self._studio.library.folder.resolve())
+        said, _ = await self.process.ask({**question, "library": library, "to": str(path)})
         made = DraftStretch(f"/api/drafts/{self._folder.put(path)}", begin, said["seconds"], said["fps"])
         self._known = dict([*self._known.items(), (key, made)][-STRETCHES:])
         return made
 
-    async def write(self, told: Timeline, to: Path, **how: Any) -> dict[str, Any]:
-        """Let the process write something of a timeline; return what it says of the film."""
-        library = str(self._studio.library.folder.resolve())
-        said, _ = await self.process.ask(
-            {"timeline": json.dumps(timeline_json(told)), "library": library, "to": str(to), **how}
-        )
-        return said
+    async def render(self, clips: Sequence[int]) -> None:
+        """Render those of some clips that have effects and are to be rendered; others wait for it meanwhile.
+
+        Raises:
+            ConfigError: a source is gone or cannot be read.
+        """
+        library = self._studio.library
+        for clip in await asyncio.to_thread(library.edited.waiting, clips):
+            await self.renderer.ask({"library": str(library.folder.resolve()), "clip": clip})
+
+    async def write_list(self, told: Timeline, to: Path, urls: dict[str, str]) -> None:
+        """Let the process write the edit list of a timeline; `urls` says where files are found, by their paths."""
+        library, timeline = str(self._studio.library.folder.resolve()), json.dumps(timeline_json(told))
+        await self.process.ask({"timeline": timeline, "library": library, "to": str(to), "urls": json.dumps(urls)})
 
     def find(self, word: str) -> Path | None:
         """Return the file of a stretch; None where it is no longer kept."""
@@ -193,6 +222,7 @@ class Drafts:
     async def close(self) -> None:
         """End the process, and remove what was kept."""
         await self.process.close()
+        await self.renderer.close()
         self._folder.close()
 
 
@@ -270,10 +300,12 @@ async def export_list(name: TimelineName, form: ListForm, studio: CurrentStudio,
     timeline = await asyncio.to_thread(or_404, lambda: studio.library.timelines.get(name))
     told = await asyncio.to_thread(resolved, timeline, studio)
     folder, title = studio.exports.new_folder(), file_name(name)
+    clips = [studio.library.get(clip).id for clip in timeline.clips]
+    await drafts.render(clips)
     entries = await asyncio.to_thread(shown_clips, timeline, studio.library)
     names = {path: with_suffix(f"{file_name(entry.title)}-{entry.id}", entry.suffix) for path, entry in entries.items()}
-    urls = json.dumps({str(path.resolve()): f"clips/{called}" for path, called in names.items()})
-    await drafts.write(told, folder / f"{title}.{form.format}", urls=urls)
+    urls = {str(path.resolve()): f"clips/{called}" for path, called in names.items()}
+    await drafts.write_list(told, folder / f"{title}.{form.format}", urls)
     target = folder / f"{title}-{form.format}.zip"
 
     def pack() -> int:

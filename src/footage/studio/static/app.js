@@ -210,6 +210,17 @@ export async function undo(redo = false) {
   if (undone) document.body.dispatchEvent(new CustomEvent("undone", { detail: said }));
 }
 
+// Remove clips; where others are made from them by effects, these go along, or nothing is removed (null).
+export async function removed(path, ids) {
+  try {
+    return await api("POST", path, { ids }, { quiet: true });
+  } catch (error) {
+    if (error.status !== 409) { if (error.status) toast(error.message, true); throw error; }
+    const along = await ask(t("edits_along"), { text: error.message });
+    return along ? api("POST", path, { ids, edits: true }) : null;
+  }
+}
+
 export async function intoAlbum(ids, query) {
   const albums = await api("GET", "/api/albums");
   const name = await ask(t("to_album"), { field: t("name"), choices: albums.map((album) => album.name) });

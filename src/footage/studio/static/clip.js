@@ -1,6 +1,6 @@
 // A clip's page.
 
-import { api, drawStars, drawVerdict, intoAlbum, judged, t, toast, toastLater, typing } from "./app.js";
+import { api, drawStars, drawVerdict, intoAlbum, judged, removed, t, toast, toastLater, typing } from "./app.js";
 import { makeMore } from "./more.js";
 import { Player } from "./player.js";
 
@@ -31,8 +31,9 @@ page.addEventListener("click", async (event) => {
 
 // Into the bin, and on to the next clip; the page that follows says so.
 async function bin() {
-  await api("POST", "/api/clips/bin", { ids: [id] });
-  toastLater(t("binned", { n: 1 }), true);
+  const gone = await removed("/api/clips/bin", [id]);
+  if (!gone) return;
+  toastLater(t("binned", { n: gone.clips }), true);
   location.href = (way("next") ?? way("previous") ?? way("back")).href;
 }
 

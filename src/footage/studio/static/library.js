@@ -1,6 +1,6 @@
 // The library's page: the grid, the loupe, triage by keyboard, the bar of what is selected, taking in and giving out.
 
-import { api, ask, drawStars, drawVerdict, intoAlbum, judged, message, t, toast, typing, undo } from "./app.js";
+import { api, ask, drawStars, drawVerdict, intoAlbum, judged, message, removed, t, toast, typing, undo } from "./app.js";
 import { Grid } from "./grid.js";
 import { drawSound, hear, moves, play, preview, setSound, still } from "./player.js";
 
@@ -144,9 +144,11 @@ function followed() {
 }
 
 async function away(path, ids, said, undoable = true) {
-  await api("POST", path, { ids });
+  const gone = await removed(path, ids);
+  if (!gone) return;
   takeAway(ids);
-  toast(t(said, { n: ids.length }), false, undoable);
+  if (gone.clips > ids.length) refresh(); // others went along
+  toast(t(said, { n: gone.clips }), false, undoable);
   followed();
 }
 
