@@ -165,7 +165,7 @@ def test_tables_of_colours_are_kept(tmp_path: Path) -> None:
 def test_a_source_is_not_removed_under_clips_with_effects(tmp_path: Path) -> None:
     library = filled(tmp_path, 2)
     made = library.edited.add(1, BACK, "back")
-    with pytest.raises(HangingClips, match=rf'made from what is to be removed: {made.id} "back"'):
+    with pytest.raises(HangingClips, match=rf'clips {made.id} "back" are made by effects from what is to be removed'):
         library.remove([1, 2])
     assert library.count() == 3
     assert library.remove([1], edits=True) == 2 and library.count() == 1
@@ -259,7 +259,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["library", *words])
     told = capsys.readouterr().err
-    assert 'made from what is to be removed: 2 "tall": let them go along (edits)' in told and "cannot be read" in told
+    assert 'clips 2 "tall" are made by effects from what is to be removed: let them go along (edits)' in told and "cannot be read" in told
     main(["library", "remove", folder, "1", "--edits"])
     main(["library", "purge", folder, "--everything"])
     main(["library", "gc", folder, "--rendered"])

@@ -308,5 +308,5 @@ class HangingClips(LibraryError):
     def __init__(self, entries: Sequence[ClipEntry]) -> None:
         named = ", ".join(f'{entry.id} "{entry.title}"' for entry in entries[:NAMED])
         more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
-        problem = f"clips with effects are made from what is to be removed: {named}{more}"
+        problem = f"clips {named}{more} are made by effects from what is to be removed"
         super().__init__(problem, "let them go along (edits), or remove them first")

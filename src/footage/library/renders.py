@@ -111,7 +111,7 @@ class Renders:
                 "SELECT chain FROM versions WHERE clip = ? AND digest = ?", (entry.id, entry.digest)
             ).fetchone()
         if row is None:
-            raise LibraryError(f"clip {entry.id} has no effects", "add some: footage library effects")
+            raise LibraryError(f"clip {entry.id} has no effects", "choose one that has, or add some")
         return dict(json.loads(row["chain"]))
 
     def file(self, entry: ClipEntry, *, small: bool = False, watch: Watch = lambda *_: None) -> Path:
@@ -166,4 +166,4 @@ class Renders:
         """
         if locked.folder_of(self._storage.folder) is not None:
             problem = "the library is locked, and what is rendered by effects would be plain on the disk"
-            raise LibraryError(problem, "unlock it, or export the source and use footage effects")
+            raise LibraryError(problem, "unlock it, or export the source, and add effects to that")

@@ -69,6 +69,8 @@ class Material:
     """Yields its frames, uint8 (H, W, 3), from a number on."""
     sound: Callable[[], Iterator[Channels]] | None
     """Starts its sound over, (2, n) at `TRACK_RATE`; None for none."""
+    draft: bool = False
+    """Whether it is to be quick: where it is slow, frames are shown again, and none are made in between."""
 
 
 class Scratch:
@@ -201,7 +203,7 @@ class Speed:
                     number, before = (number + 1, after) if after is not None else next(frames)
                     after = between = None
                 part = place - number
-                if part < ON_TIME or number >= video.frames - 1:
+                if part < ON_TIME or number >= video.frames - 1 or video.draft:
                     yield before
                     continue
                 if after is None or between is None:
@@ -490,7 +492,8 @@ def render_effects(
         chain: the effects, in their order.
         to: the file: .mp4, .mov, .mkv or .webm.
         encoding: of its pictures.
-        draft: write it quickly and small, to be looked at: effects are done to a video of `DRAFT` pixels.
+        draft: write it quickly and small, to be looked at: effects are done to a video of `DRAFT` pixels, and where it
+            is slow frames are shown again.
         seconds: of the video that are taken, from its beginning; None for all.
         watch: is told how many frames are done, of how many.
 
@@ -509,7 +512,8 @@ def render_effects(
     def sound() -> Iterator[Channels]:
         return film.sound() or iter(())
 
-    material = Material(film.size, film.rate, film.frames, film.pictures, sound if film.has_sound else None)
+    heard = sound if film.has_sound else None
+    material = Material(film.size, film.rate, film.frames, film.pictures, heard, draft)
     told = chain_json(chain)["effects"]
     tables = [files.file_digest(Path(effect.lut)) for effect in chain if isinstance(effect, Grade)]
     for effect in told:

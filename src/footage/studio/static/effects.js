@@ -135,13 +135,13 @@ class Chain {
 
   listen() {
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.save(event.submitter?.dataset.save === "change"); });
-    this.form.addEventListener("input", (event) => { if (event.target.dataset.kind === undefined && event.target.type !== "file") this.draw(); });
+    this.form.addEventListener("input", (event) => { if (event.target.dataset.choose === undefined && event.target.type !== "file") this.draw(); });
     this.form.addEventListener("change", (event) => { const [file] = event.target.files ?? []; if (file) this.sendTable(event.target.closest(".chain > li"), file); });
     this.form.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
       const [item, point] = [button.closest(".chain > li"), button.closest(".ramp li")];
-      if (button.dataset.add !== undefined) { const added = this.add({ kind: this.place.querySelector("[data-kind]").value }); this.draw(); added.querySelector("input:not([hidden]), select, button").focus(); this.told.textContent = t("timeline_added", { title: this.name(added), n: this.items.length }); }
+      if (button.dataset.add !== undefined) { const added = this.add({ kind: this.place.querySelector("[data-choose]").value }); this.draw(); added.querySelector("input:not([hidden]), select, button").focus(); this.told.textContent = t("timeline_added", { title: this.name(added), n: this.items.length }); }
       if (button.dataset.shift) this.shift(item, Number(button.dataset.shift));
       if (button.dataset.drop !== undefined) this.drop(item);
       if (button.dataset.point !== undefined) { const last = [...item.querySelectorAll(".ramp li [data-at]")].at(-1); this.addPoint(item.querySelector(".ramp"), [Number(last?.value ?? -1) + 1, 1]).querySelector("input").focus(); this.draw(); }
