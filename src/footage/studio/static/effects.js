@@ -122,6 +122,7 @@ class Chain {
       while (["queued", "running"].includes(job.state)) {
         await new Promise((wake) => { setTimeout(wake, FOLLOWED); });
         job = await api("GET", `/api/jobs/${job.id}`, undefined, { quiet: true });
+        this.told.textContent = `${t(job.state)} ${/^\d/.test(job.message) ? job.message : ""}`;
       }
       if (job.state === "failed") this.told.textContent = message(job.message);
       if (job.state !== "done") return;
