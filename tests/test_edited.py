@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from footage.commands.main import main
-from footage.errors import ConfigError, FootageError, LibraryError, MediaError
+from footage.errors import FootageError, LibraryError, MediaError
 from footage.library.edited import HangingClips
 from footage.library.library import Library
 from footage.library.query import ClipQuery
@@ -259,7 +259,10 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["library", *words])
     told = capsys.readouterr().err
-    assert 'clips 2 "tall" are made by effects from what is to be removed: let them go along (edits)' in told and "cannot be read" in told
+    assert (
+        'clips 2 "tall" are made by effects from what is to be removed: let them go along (edits)' in told
+        and "cannot be read" in told
+    )
     main(["library", "remove", folder, "1", "--edits"])
     main(["library", "purge", folder, "--everything"])
     main(["library", "gc", folder, "--rendered"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 from collections import Counter
@@ -634,10 +635,7 @@ def effects(
             told = json.loads(chain.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f'chain is "{chain}", which cannot be read ({error})', "give a JSON file") from None
-
-        def watch(done: int, total: int) -> None:
-            show("draft", done, total, "")
-
+        watch = functools.partial(show, "draft", name="")
         if change:
             entry = opened.edited.change(clip, told, watch)
             entry = entry if title is None else opened.update(entry.id, title=title)
@@ -661,8 +659,7 @@ def render(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
     console, made = make_console(quiet), list[Path]()
     with library(folder) as opened, phases(console) as show:
         for clip in opened.ids(chosen(opened, clips, where)):
-            name = f"clip {clip}"
-            made.append(opened.edited.render(clip, lambda done, of, name=name: show("rendering", done, of, name)))
+            made.append(opened.edited.render(clip, functools.partial(show, "rendering", name=f"clip {clip}")))
     console.print(f"{len(made):,} clips are ready")
     return made
 
@@ -797,9 +794,7 @@ FINDINGS = {
 """What `verify` says of what it finds."""
 
 
-def gc(
-    folder: Path, *, bin_days: float | None = None, rendered: bool = False, quiet: bool = False
-) -> CollectionReport:
+def gc(folder: Path, *, bin_days: float | None = None, rendered: bool = False, quiet: bool = False) -> CollectionReport:
     """Remove files that no clip needs, and give space back.
 
     Args:

@@ -140,7 +140,15 @@ SOURCES: Registry[Callable[[Tensor], Tensor]] = Registry(
 """What translators may be given that is made from the clips' own frames, by the name that `task.source` gives."""
 _EFFECTS = "footage.generation.cutting.effects"
 EFFECTS: Registry[Callable[..., Any]] = Registry(
-    {name: f"{_EFFECTS}:{function}" for name, function in {"read": "chain_of", "tell": "chain_json", "size": "chain_size", "render": "render_effects"}.items()}
+    {
+        name: f"{_EFFECTS}:{function}"
+        for name, function in {
+            "read": "chain_of",
+            "tell": "chain_json",
+            "size": "chain_size",
+            "render": "render_effects",
+        }.items()
+    }
 )
 """What is done with chains of effects, which libraries keep: reading one, telling it, the size of what it makes,
 rendering."""

@@ -1,4 +1,4 @@
-"""Clips that are another clip of the library with effects: source and chain are kept, pixels are made when they are used."""
+"""Clips that are another of the library with effects: source and chain are kept, and pixels are made when needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from footage import files
 from footage.config.registry import EFFECTS
 from footage.errors import LibraryError, MediaError
 from footage.library import additions, edits, similarity

@@ -203,9 +203,7 @@ class Verifier:
         return target
 
 
-def purge(
-    storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0, edits: Hanging = "refuse"
-) -> int:
+def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0, edits: Hanging = "refuse") -> int:
     """Remove clips, of those chosen, that have lain in the bin for some days, files and all; return how many.
 
     Args:
@@ -308,7 +306,9 @@ def collect(storage: Storage, bin_days: float | None, rendered: bool) -> Collect
     count, size = storage.file_store.sweep(), 0
     oldest = time.time() - STALE
     with storage.database.read() as connection:
-        needed = {row["digest"] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")}
+        needed = {
+            row["digest"] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")
+        }
     for digest in storage.file_store.rendered_clips():
         if rendered or digest not in needed:
             size += storage.file_store.unrender(digest)

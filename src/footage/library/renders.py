@@ -97,7 +97,7 @@ class Renders:
             if row is not None:
                 return self._storage.entry(connection, row["id"])
         raise LibraryError(
-            f'clip {entry.id} is one with effects, and its source is gone ({entry.edited[:12]})', "add that again"
+            f"clip {entry.id} is one with effects, and its source is gone ({entry.edited[:12]})", "add that again"
         )
 
     def told(self, entry: ClipEntry) -> dict[str, Any]:

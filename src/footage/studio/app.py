@@ -34,9 +34,9 @@ from footage.studio.encryption import Encryption
 from footage.studio.roles import Role
 from footage.studio.routes import (
     albums,
+    chains,
     clips,
     datasets,
-    effects,
     jobs,
     live,
     making,
@@ -66,7 +66,7 @@ ROUTERS = (
     previews.router,
     timelines.router,
     planes.router,
-    effects.router,
+    chains.router,
     datasets.router,
     pages.router,
     training_pages.router,
