@@ -157,9 +157,12 @@ def test_tables_of_colours_are_kept(tmp_path: Path) -> None:
     other = library.edited.add(1, chain({"kind": "grade", "lut": kept.lut}, {"kind": "reverse"}))
     library.remove([made.id, other.id])
     library.purge([made.id])
+    library.gc()
     assert library.edited.tables() == [kept]
     library.purge()
+    library.gc()
     assert library.edited.tables() == [] and renders(library) == []
+    assert not (library.folder / "rendered" / "tables").exists()
 
 
 def test_a_source_is_not_removed_under_clips_with_effects(tmp_path: Path) -> None:

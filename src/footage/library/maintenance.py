@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
@@ -26,8 +27,14 @@ from footage.media.thumbnails import read_thumbnails
 
 Hanging = Literal["refuse", "take", "keep"]
 """What becomes of clips that are one with effects of another that is removed."""
-UNUSED_TABLE = "NOT EXISTS (SELECT 1 FROM versions WHERE instr(chain, colour_tables.digest))"
-"""Condition of tables of colours that no chain calls."""
+OWN_VERSIONS = """
+    SELECT digest FROM versions v WHERE clip = ?
+        AND NOT EXISTS (SELECT 1 FROM versions o WHERE o.digest = v.digest AND o.clip <> v.clip)
+"""
+"""Selects what a clip with effects is, or was, known by, and no other clip."""
+UNUSED_TABLES = """
+    DELETE FROM colour_tables WHERE NOT EXISTS (SELECT 1 FROM versions WHERE instr(chain, colour_tables.digest))
+"""
 ERASED = 1.0
 """When clips that are being erased went into the bin, as it were: where that was stopped, the next erasure ends it."""
 BATCH = 200
@@ -243,10 +250,9 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
             for entry in entries:
                 # The file first: a clip of the bin without its file does no harm, a file without its clip comes back.
                 storage.file_store.remove(entry.digest, entry.suffix)
-                for row in connection.execute("SELECT digest FROM versions WHERE clip = ?", (entry.id,)):
+                for row in connection.execute(OWN_VERSIONS, (entry.id,)):
                     storage.file_store.remove(row["digest"], entry.suffix)
                 connection.execute("DELETE FROM clips WHERE id = ?", (entry.id,))
-            connection.execute(f"DELETE FROM colour_tables WHERE {UNUSED_TABLE}")
             connection.execute(
                 "DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes) "
                 "AND id NOT IN (SELECT entry FROM named_changes)"
@@ -305,14 +311,14 @@ def collect(storage: Storage, bin_days: float | None, rendered: bool) -> Collect
     purged = 0 if bin_days is None else purge(storage, days=bin_days, edits="keep")
     count, size = storage.file_store.sweep(), 0
     oldest = time.time() - STALE
-    with storage.database.read() as connection:
-        needed = {
-            row["digest"] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")
-        }
-    for digest in storage.file_store.rendered_clips():
-        if rendered or digest not in needed:
+    with storage.database.write() as connection:
+        connection.execute(UNUSED_TABLES)
+        needed = {row[0] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")}
+    for digest, written in storage.file_store.rendered_clips().items():
+        if rendered or (digest not in needed and written < oldest):
             size += storage.file_store.unrender(digest)
             count += 1
+    shutil.rmtree(storage.file_store.tables, ignore_errors=True)
     for digest, suffix, path in storage.file_store.clip_files():
         if path.lstat().st_mtime < oldest:
             with storage.database.write() as connection:  # nobody adds a clip meanwhile

@@ -79,7 +79,7 @@ class Renders:
             row = connection.execute("SELECT content FROM colour_tables WHERE digest = ?", (found[1],)).fetchone()
         if row is None:
             raise ConfigError(f'lut is "{found[0][:12]}…", a table that the library does not keep', "give a .cube file")
-        path = self._storage.file_store.renders / "tables" / found[0]
+        path = self._storage.file_store.tables / found[0]
         if not self._storage.file_store.inside(path):
             files.write_bytes(path, row["content"])
         return {**item, "lut": str(path)}

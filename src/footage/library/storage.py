@@ -717,6 +717,7 @@ class FileStore:
         self.folder = folder
         self.files, self.pictures, self.partial = (folder / name for name in ("files", "pictures", "partial"))
         self.renders = folder / "rendered"
+        self.tables = self.renders / "tables"
 
     def path(self, digest: str, suffix: str) -> Path:
         """Return where a clip's file stands, or would stand; refuse what is no digest and suffix."""
@@ -734,10 +735,13 @@ class FileStore:
         """Return where a clip with effects stands, or would stand, when it is rendered; `small` for its draft."""
         return self._picture(digest, "-small.mp4" if small else ".mp4", self.renders)
 
-    def rendered_clips(self) -> set[str]:
-        """Return the digests of clips with effects of which something was rendered."""
-        names = (_DIGEST.search(path.name) for path in self.renders.glob("??/*"))
-        return {name[0] for name in names if name}
+    def rendered_clips(self) -> dict[str, float]:
+        """Return of which clips with effects, by digest, something was rendered, and when last."""
+        found = dict[str, float]()
+        for path in self.renders.glob("??/*"):
+            if name := _DIGEST.search(path.name):
+                found[name[0]] = max(found.get(name[0], 0.0), path.lstat().st_mtime)
+        return found
 
     def unrender(self, digest: str) -> int:
         """Remove what was rendered of a clip with effects, whole or not; return how many bytes it took."""
