@@ -110,6 +110,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         library.update(1, stars=4, verdict="keep", notes="a note")
         library.update(2, verdict="reject")
         library.albums.put(library.albums.create("album").id, [1, 2])
+        effects = [{"kind": "speed", "ramp": [[0, 2]]}, {"kind": "reframe", "shape": "1:1"}]
+        library.edited.add(1, {"version": 1, "effects": effects})
         library.ratings.add("calm", "fidelity", 1, 3, "a", "rater")
         library.timelines.save("film", Timeline((TimelinePart(clip=1), TimelinePart(title="title"))))
         for state in ("failed", "cancelled"):

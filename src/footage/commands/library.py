@@ -635,7 +635,10 @@ def effects(
             told = json.loads(chain.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f'chain is "{chain}", which cannot be read ({error})', "give a JSON file") from None
-        watch = functools.partial(show, "draft", name="")
+
+        def watch(done: int, total: int) -> None:
+            show("draft", done, total, "")
+
         if change:
             entry = opened.edited.change(clip, told, watch)
             entry = entry if title is None else opened.update(entry.id, title=title)
@@ -658,8 +661,12 @@ def render(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
     """
     console, made = make_console(quiet), list[Path]()
     with library(folder) as opened, phases(console) as show:
+
+        def told(name: str, done: int, total: int) -> None:
+            show("rendering", done, total, name)
+
         for clip in opened.ids(chosen(opened, clips, where)):
-            made.append(opened.edited.render(clip, functools.partial(show, "rendering", name=f"clip {clip}")))
+            made.append(opened.edited.render(clip, functools.partial(told, f"clip {clip}")))
     console.print(f"{len(made):,} clips are ready")
     return made
 
