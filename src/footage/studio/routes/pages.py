@@ -282,7 +282,7 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
 
 def shown_effects(studio: Studio, page: PageRenderer, entry: ClipEntry) -> dict[str, Any] | None:
     """Return what the page of a clip shows of effects: its own, and the knobs of each kind; None where none may be."""
-    if entry.missing or entry.deleted is not None or entry.frames < 2 or not entry.fps:
+    if entry.missing or entry.deleted is not None or entry.frames < 2 or not entry.fps or clip_kind(entry) == "volume":
         return None
     if not page.may("POST", "/api/jobs/effects"):
         return None
