@@ -91,7 +91,7 @@ def test_a_model_that_repeats_its_clips_is_found_and_one_that_has_not_seen_them_
 
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, info: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ManyShapes, "spans", lambda self, split: [Span(0, 20, -1)] if split == "train" else [])
-    with pytest.raises(ConfigError, match=r"holds no clips out of 8 frames.*--held-out"):
+    with pytest.raises(ConfigError, match=r"has no held-out clips of 8 frames.*--held-out"):
         audit(info, [Span(0, 20, -1)], tmp_path)
     trained = replace(info, trained_with={"random-0": "0" * 64})
     with pytest.raises(ConfigError, match="random-0 trained tiny"):

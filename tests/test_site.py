@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -96,6 +97,12 @@ def test_every_preset_is_in_the_table_of_which_model_when() -> None:
     table = rows("which-model.md")
     assert {name: table.get(name, [""])[0] for name in PRESETS} == {name: PRESETS[name].about for name in PRESETS}
     assert all(table[name][1] for name in PRESETS)
+
+
+def test_every_extra_is_told_in_installing() -> None:
+    table = " ".join(rows("install.md"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {*extras} - {"dev"} == set(re.findall(r"[\w-]+", table)) - {"extra", "---"}
 
 
 def test_every_sign_of_trouble_is_told_with_its_remedies() -> None:

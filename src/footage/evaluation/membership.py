@@ -344,7 +344,7 @@ class PrivacyAuditor:
         for side, given, source_spans in zip(sides, (data, heldout or data), spans, strict=True):
             if not side.spans:
                 held = side is sides[1] and heldout is None
-                what = "holds no clips out" if held else "has no clips"
+                what = "has no held-out clips" if held else "has no clips"
                 raise ConfigError(
                     f"{given.given} {what} of {clip.frames} frames: what was not trained on is to be compared with",
                     "give --held-out DATA, clips of the same kind that the model has not seen",
