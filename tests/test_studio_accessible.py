@@ -84,7 +84,7 @@ EMPTY = (
 )
 """Pages that say what to do next where there is nothing yet."""
 LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
-    ![...document.querySelectorAll('[data-state]')].some(part => part.textContent) &&
+    ![...document.querySelectorAll('.volume [data-state]')].some(part => part.textContent) &&
     [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
         .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
 """Whether a page has all of its parts."""
