@@ -3,7 +3,8 @@
 A part of each video is chosen, in pieces of some seconds, by coverage alone. Coverage is the mean over moments, half
 a second apart, of the largest cosine to one that is shown, of features less their mean: the library's own, by which
 pieces are chosen, and those of EfficientNet-Lite0 (extra `features`), which have no part in the choice. Beside it are
-as many pieces at even distances, and the mean of 100 draws at random.
+as many pieces at even distances, and the mean of 100 draws at random. At last all videos are chosen from together,
+judged by all moments and, as it is done of many, by so many of them (--ground).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--piece", type=float, default=0.5, help="seconds of a piece")
     parser.add_argument("--part", type=float, default=0.15, help="of a video that is chosen")
+    parser.add_argument("--ground", type=int, default=64, help="moments of all videos by which they are chosen at last")
     options = parser.parse_args()
     piece, part = options.piece, options.part
     torch.set_num_threads(1)
@@ -54,10 +56,12 @@ def main() -> None:
         net = fused(cast(EfficientNetLite0, FEATURE_NETWORKS["lite0"].load()), STAGE)
     except ModelError:
         net = None
+    surveys = []
     ratios: dict[str, list[float]] = {}
     for path in options.videos:
         begun = time.process_time()
         found = survey(path, CutFinder)
+        surveys.append(found)
         pieces = pieces_of([found], piece, least=0.8 * piece)
         seconds = float(found.frames / found.rate)
         chooser = Chooser(pieces, found.looks, (), 0)
@@ -75,6 +79,19 @@ def main() -> None:
             )
     for name, values in ratios.items():
         print(f"coverage over that of even distances, {name} features: {np.mean(values):.3f} in the mean")
+    looks, pieces = np.concatenate([found.looks for found in surveys]), pieces_of(surveys, piece, least=0.8 * piece)
+    chooser, costs = Chooser(pieces, looks, (), 0), [each.seconds for each in pieces]
+    exact, budget = chooser.ground, part * sum(costs)
+    covered = [chooser.coverage(chooser.choose(budget, costs))]
+    for seed in range(20):
+        chooser.ground = exact[np.random.default_rng(seed).choice(len(exact), options.ground, replace=False)]
+        chosen = chooser.choose(budget, costs)
+        chooser.ground = exact
+        covered.append(chooser.coverage(chosen))
+    print(
+        f"all together, {len(pieces)} pieces: coverage {covered[0]:.4f} by all {len(exact)} moments; by {options.ground}, "
+        f"20 draws, {np.mean(covered[1:]):.4f} in the mean, {min(covered[1:]):.4f} at worst"
+    )
 
 
 if __name__ == "__main__":

@@ -241,3 +241,38 @@ def test_segments_hold_no_frame_that_was_written(tmp_path: Path) -> None:
         segments.render(tmp_path / "a.mp4", pictures, size=(16, 16), rate=Fraction(25), about=about, sources=[]) == 60
     )
     assert max(held) <= 3
+
+
+def test_steps_of_a_transition_are_even() -> None:
+    """What moves in the second part at once, a cut of its own, is hidden where less of it is seen."""
+    still = np.full((40, 50, 3), 40, np.uint8)
+    before, after = [still] * 12, [still + 120] * 12
+    shares = joins.even_shares(before, after)
+    assert shares[0] == 0 and np.diff(shares) == pytest.approx(1 / 12, abs=1 / 100)
+    after = [still + 120] * 3 + [still + 200] * 9  # a step of 80 levels
+    steps = [joins.picture_step(*pair) for pair in itertools.pairwise(joins.morph(before, after))]
+    linear = [still * (1 - n / 12) + after[n] * (n / 12) for n in range(12)]
+    assert max(steps) < 19.5 < 29 < max(joins.picture_step(*pair) for pair in itertools.pairwise(linear))
+    assert joins.even_shares(before[:1], after[:1]) == [0]
+    scene, other = clips.smooth(1, (48, 64))[0], noise(1, 1, (48, 64))[0]
+    assert Between(scene, scene).explained and not Between(scene, other).explained
+    mixed = list(joins.morph([scene] * 4, [other] * 4))[2]
+    assert np.abs(mixed - (scene * 0.5 + other * 0.5)).mean() < 12  # no flow, the mean of both alone
+
+
+def test_as_long_as_the_videos_own_steps_ask_for(tmp_path: Path) -> None:
+    def video(name: str, level: int, step: int, count: int = 100) -> Path:
+        return clips.write(tmp_path / name, [np.full((32, 48, 3), level + step * (n % 2), np.uint8) for n in range(count)])
+
+    one, other, brief = video("one.mp4", 40, 6), video("other.mp4", 160, 6), video("brief.mp4", 160, 0, 4)
+    to = tmp_path / "both.mp4"
+    joins.join([one, other, one], to, kind="morph", seconds="auto")
+    seconds = read_metadata(to)["seconds"]
+    assert len(seconds) == 2 and all(0.72 <= each <= 1.4 for each in seconds), "120 levels, 6 at a time: 20 frames"
+    with av.open(str(to)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 300 - round(sum(seconds) * 25)
+    assert max(joins.picture_step(*pair) for pair in itertools.pairwise(frames)) < 7.5
+    with pytest.warns(UserWarning, match=r'"one.mp4" and "brief.mp4" no transition of up to 0\.16 s keeps'):
+        joins.join([one, brief], to, kind="fade", seconds="auto")
+    assert read_metadata(to)["seconds"] == [0.16]

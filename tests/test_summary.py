@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -195,3 +196,28 @@ def test_bad_input_gets_a_sentence(film: Path, tmp_path: Path) -> None:
         highlights((film,), by=("beauty",), **options)
     with pytest.raises(ConfigError, match="nothing to judge taste by"):
         highlights((film,), by=("taste",), **options)
+
+
+def test_many_pieces_take_no_more_than_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,000 pieces compared with each other at once would be 36 MB; a choice by some moments is nearly as good."""
+    rng, count = np.random.default_rng(0), 3000
+    centres = rng.standard_normal((40, 16))
+    looks = (centres[rng.integers(0, 40, count)] + 0.4 * rng.standard_normal((count, 16))).astype(np.float32)
+    shots = tuple(ShotSpan(10 * n, 10 * n + 10, None) for n in range(count))
+    at, zeros = np.arange(count) * 10 + 5, np.zeros(count, np.float32)
+    video = Survey(Path("a"), Fraction(10), 10 * count, (8, 8), shots, at, looks, looks, zeros, False)
+    pieces = pieces_of([video], 1.0)
+    assert len(pieces) == count
+    tracemalloc.start()
+    scored = choosing.score(pieces, [video], [None])
+    assert tracemalloc.get_traced_memory()[1] < 25e6
+    tracemalloc.stop()
+    alone = looks / np.linalg.norm(looks, axis=1, keepdims=True)
+    near = choosing.likest(*[alone, np.arange(count)] * 2)
+    assert np.corrcoef(near, [piece.scores["rarity"] for piece in scored])[0, 1] < -0.7, "what is rare is like none"
+    exact = Chooser(pieces[:600], looks[:600], [], 0)
+    best = exact.coverage(exact.choose(30, [1.0] * 600))
+    monkeypatch.setattr(choosing, "GROUND", 200)
+    some = Chooser(pieces[:600], looks[:600], [], 0)
+    assert some.ground.shape == (200, 16) and exact.coverage(some.choose(30, [1.0] * 600)) > 0.97 * best
+

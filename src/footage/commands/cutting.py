@@ -94,7 +94,7 @@ def join(
     *,
     to: Path | None = None,
     transition: str = "fade",
-    seconds: float = 1.0,
+    seconds: float | Literal["auto"] = 1.0,
     model: Path | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
@@ -109,7 +109,8 @@ def join(
         to: the file to write: .mp4, .mov, .mkv or .webm; left out, FIRST-joined.mp4 here.
         transition: one of FFmpeg's xfade, such as fade, dissolve, wipeleft, circleopen; or morph, along what moves; or
             latent, through the latents of --model.
-        seconds: how long each lasts.
+        seconds: how long each lasts; auto, as briefly as may be with no step from frame to frame larger than those of
+            the videos themselves (95 of 100), up to five seconds.
         model: for latent: a model that has a code for every clip, such as lens-8, or a VAE.
         fit: how a picture of another shape is fitted in.
     """

@@ -37,8 +37,6 @@ DRAFT = 240
 """Pixels of the shorter side of a draft, at most."""
 ROUGH = EncodingOptions(codec="h264", crf=27)
 """How it is encoded."""
-MOST_HELD = 4 * 2**30
-"""Bytes of frames that a transition may hold at once: 1.4 s at 3840 x 2160 and 60 a second."""
 LISTS = (".otio", ".edl", ".fcpxml", ".xml")
 """Endings of edit lists."""
 
@@ -204,7 +202,7 @@ class FilmMaker:
         """Return the frames of each transition, and what makes it.
 
         Raises:
-            MediaError: a part is too short for its transitions, or one needs more memory than `MOST_HELD`.
+            MediaError: a part is too short for its transitions, or one needs more memory than `joins.MOST_HELD`.
         """
         overlaps, mixes = list[int](), list[Mixer]()
         for part in timeline.parts[1:]:
@@ -223,9 +221,9 @@ class FilmMaker:
                     "make them shorter, or the part longer",
                 )
         held = 2 * 3 * math.prod(size) * max(overlaps, default=0)  # the frames of both parts, uint8
-        if held > MOST_HELD:
+        if held > joins.MOST_HELD:
             raise MediaError(
-                f"a transition needs {held / 2**30:.1f} GiB of memory, and gets at most {MOST_HELD // 2**30}",
+                f"a transition needs {held / 2**30:.1f} GiB of memory, and gets at most {joins.MOST_HELD // 2**30}",
                 "make it shorter, or the film smaller",
             )
         return overlaps, mixes

@@ -126,6 +126,8 @@ class Between:
         left = float((pair[:1] - warp(pair[1:], self.forward)).abs().mean())
         self.same_shot = unlike < UNLIKE or left < UNEXPLAINED * unlike
         """Whether the second picture is the first one, moved."""
+        self.explained = left < UNLIKE
+        """Whether the flow leaves little of what differs: between bright and dark scenes it takes a third away."""
 
     @torch.inference_mode()
     def at(self, t: float) -> Frames:

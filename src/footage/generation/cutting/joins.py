@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +29,23 @@ from footage.media.probe import count_frames
 from footage.media.reader import Footage, fit_frames, open_original
 from footage.media.segments import render
 from footage.media.titles import Titled
-from footage.media.transitions import XFADES, Film, Mixer, whole, xfade
+from footage.media.transitions import XFADES, Film, Mixer, lasting, whole, xfade
 
 MORPH = "morph"
 """What lies between the pictures, moved along their optical flow."""
 LATENT = "latent"
 """The way through a model's latents."""
+LOOKED_AT = 1000
+"""Pixels by which the steps of a transition are evened out."""
+EVEN_LOOK, EVEN_MOST, EVEN_SIDE = 10, 5, 160
+"""Seconds of the videos on either side of a transition by which its length is found; how long it may be; pixels of the
+longer side of the pictures that are looked at."""
+EVEN_PART = 0.97
+"""Of the 95th percentile of their steps, which the largest step may have: small pictures tell it to some percent."""
+MOST_HELD = 4 * 2**30
+"""Bytes of frames that a transition may hold at once: 1.4 s at 3840 x 2160 and 60 a second."""
+UNFAITHFUL = 255**2 / 10**2.4
+"""Mean squared error of reconstructions, in levels: 24 dB."""
 KINDS = (*XFADES, MORPH, LATENT)
 """Every transition, by name."""
 
@@ -63,18 +77,109 @@ def mixer(kind: str, model: Path | str | None = None) -> Mixer:
 
 
 def morph(before: Sequence[Frames], after: Sequence[Frames]) -> Iterator[Frames]:
-    """Yield pictures on the way from one part to another: the first is that of the first part."""
+    """Yield pictures on the way from one part to another: the first is that of the first part.
+
+    They are moved along the optical flow between both while they are mixed; where it does not explain in the middle
+    what differs, as between two scenes, it would be noise, and they are mixed alone.
+    """
     from footage.generation.cutting.flow import Between
 
-    for number, pair in enumerate(zip(before, after, strict=True)):
-        yield Between(*pair).at(number / len(before))
+    middle = len(before) // 2
+    moves = Between(before[middle], after[middle]).explained
+    for one, other, share in zip(before, after, even_shares(before, after), strict=True):
+        yield Between(one, other).at(share) if moves else rounded(one + np.float32(share) * (other - one.astype("f4")))
+
+
+def rounded(picture: npt.NDArray[Any]) -> Frames:
+    """Return a picture in whole levels."""
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def picture_step(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Return how far two pictures are apart: the mean absolute difference, in grey levels."""
+    return float(np.abs(one.astype(np.float32) - other).mean())
+
+
+def even_shares(before: Sequence[Frames], after: Sequence[Frames]) -> list[float]:
+    """Return how much of the second part each picture of a transition has, so that its steps are as even as can be.
+
+    Of all ways that rise from 0 it is the one whose steps from picture to picture, what moves in both parts included,
+    have the least sum of eighth powers, nearly the least largest step: found by dynamic programming (Bellman 1957) over
+    17 shares, and then, a few times over, around the best, down to steps of 1/256.
+    """
+    count, apart_by = len(before), max(1, round((before[0].shape[0] * before[0].shape[1] / LOOKED_AT) ** 0.5))
+    first, last = (
+        np.stack([frame[::apart_by, ::apart_by].ravel() for frame in part]).astype(np.float32)  # (N, P)
+        for part in (before, after)
+    )
+    apart = last - first
+    scale = np.abs(apart).mean() / count + 1
+    behind = last[-1:] + (last[-1:] - last[-2:-1] if count > 1 else 0)  # what comes next, if it goes on as it does
+    options = np.linspace(0, 1, 17)[None].repeat(count, 0)  # (N, n)
+    for finer in (1 / 64, 1 / 64, 1 / 64, 1 / 256, 1 / 256, 0):
+        options[0] = 0
+        cost, came = np.zeros(options.shape[1]), []
+        old = first[:1]
+        for number in range(1, count + 1):
+            there = number == count
+            new = behind if there else first[number] + options[number, :, None].astype("f4") * apart[number]
+            step = np.stack([np.abs(new - each).mean(axis=1) for each in old]).astype(np.float64)  # (n, n')
+            total = cost[: len(old), None] + (step / scale) ** 8
+            if not there and number > 1:
+                total[options[number - 1][:, None] > options[number] + 1e-9] = np.inf
+            came.append(total.argmin(axis=0))
+            cost, old = total.min(axis=0), new
+        place, way = 0, list[float]()
+        for number in range(count - 1, 0, -1):
+            place = int(came[number][place])
+            way.append(float(options[number, place]))
+        shares = np.array([0.0, *reversed(way)])
+        options = np.clip(shares[:, None] + finer * np.arange(-4, 5), 0, 1)
+    return shares.tolist()
+
+
+def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
+    """Return for how many frames videos should go over into one another, from each to the next.
+
+    It is the shortest transition of which no step, from picture to picture, is larger than the 95th percentile of those
+    in the videos themselves, up to ten seconds on either side. What is looked at are pictures of 160 pixels. Where none
+    that there is room for keeps to that, the one with the smallest step is taken, and a warning says so.
+    """
+    scale = min(1.0, EVEN_SIDE / max(film.size))
+    size = (max(2, round(film.size[0] * scale)), max(2, round(film.size[1] * scale)))
+    look, most = round(EVEN_LOOK * film.rate), min(EVEN_MOST * film.rate, MOST_HELD / (6 * math.prod(film.size)))
+    rooms = [length // (1 if number in (0, len(film.lengths) - 1) else 2) for number, length in enumerate(film.lengths)]
+    overlaps = []
+    for number, (one, other) in enumerate(itertools.pairwise(film.parts)):
+        length = film.lengths[number]
+        tail = list(lasting(one.pictures(size, film.rate, film.fit, max(0, length - look)), min(look, length)))
+        head = list(lasting(other.pictures(size, film.rate, film.fit), min(look, film.lengths[number + 1])))
+        own = [picture_step(*pair) for part in (tail, head) for pair in itertools.pairwise(part)]
+        usual = float(np.percentile(own, 95)) if own else 0.0
+        room = max(1, min(int(most), rooms[number], rooms[number + 1]))
+        taken = min(room, max(1, int(picture_step(tail[-1], head[0]) / max(usual, 0.01))))
+        best = (np.inf, taken)
+        while best[0] > EVEN_PART * usual and taken <= room:
+            made = [*tail[-taken - 1 : -taken], *mix(tail[-taken:], head[:taken]), *head[taken : taken + 1]]
+            best = min(best, (max(itertools.starmap(picture_step, itertools.pairwise(made)), default=0.0), taken))
+            taken = max(taken + 1, round(taken * 1.1))
+        if best[0] > usual:
+            names = " and ".join(f'"{part.sources[0].name}"' for part in (one, other))
+            warnings.warn(
+                f"between {names} no transition of up to {float(room / film.rate):.2f} s keeps to the steps of "
+                f"the videos themselves; the best lasts {float(best[1] / film.rate):.2f} s and has one of {best[0]:.1f} "
+                f"levels, {best[0] / max(usual, 0.01):.1f} times theirs: give longer videos, or seconds as a number",
+                stacklevel=2,
+            )
+        overlaps.append(best[1])
+    return tuple(overlaps)
 
 
 def latent(folder: Path | str) -> Mixer:
     """Return a transition on the straight line between the latents of both parts.
 
     What the model does not reproduce, picture less reconstruction, is faded from one part to the other, so that both
-    ends are the parts' own. Of a model of clips of one length and size, the pictures of both are as many as it has, and
+    ends are the parts' own; where that is most of it, of less than 24 dB at the beginning, the transition is `morph`. Of a model of clips of one length and size, the pictures of both are as many as it has, and
     come back at the size of the film.
 
     Raises:
@@ -109,15 +214,20 @@ def latent(folder: Path | str) -> Mixer:
         places = np.linspace(0, count - 1, clip.frames).round().astype(int).tolist()
         if not any_size:
             a, b = (coded([frames[place] for place in places]) for frames in (before, after))
-        for number, (first, last) in enumerate(zip(before, after, strict=True)):
-            share = number / count
+        shares = even_shares(before, after)
+        for number, (first, last, share) in enumerate(zip(before, after, shares, strict=True)):
             if any_size:
                 a, b = coded([first]), coded([last])
             place = 0 if any_size else round(number / max(1, count - 1) * (clip.frames - 1))
             with torch.no_grad():
                 start, way, end = (shown(made, place) for made in sampler.interpolate(a, b, [0.0, share, 1.0]))
-            rest = (1 - share) * (first - start) + share * (last - end)
-            yield np.clip(np.rint(way + rest), 0, 255).astype(np.uint8)
+            unlike = max(np.square(first - start).mean(), np.square(last - end).mean())
+            if number == 0 and unlike > UNFAITHFUL:
+                told = f"{model.info.name} gives these videos back with {10 * np.log10(255**2 / unlike):.1f} dB"
+                warnings.warn(f"{told}: they are not led through its latents, but along what moves", stacklevel=2)
+                yield from morph(before, after)
+                return
+            yield rounded(way + (1 - share) * (first - start) + share * (last - end))
 
     return mix
 
@@ -162,7 +272,7 @@ def join(
     to: Path,
     *,
     kind: str = "fade",
-    seconds: float = 1.0,
+    seconds: float | Literal["auto"] = 1.0,
     model: Path | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
@@ -170,7 +280,8 @@ def join(
 ) -> int:
     """Write videos one behind the other with a transition between each two; return how many frames that makes.
 
-    Size and rate are those of the first; sounds are faded into one another.
+    Size and rate are those of the first; sounds are faded into one another. How many seconds each transition lasts is
+    found, with "auto", by `even_overlaps`.
 
     Raises:
         ConfigError: there is no such transition, or fewer than two clips.
@@ -178,8 +289,12 @@ def join(
     """
     if len(clips) < 2:
         raise ConfigError(f"{len(clips)} clips are given", "give two or more")
-    film = replace(whole(clips, seconds, fit), mixes=(mixer(kind, model),) * (len(clips) - 1))
+    mix = mixer(kind, model)
+    film = replace(whole(clips, 0.0 if seconds == "auto" else seconds, fit), mixes=(mix,) * (len(clips) - 1))
     about = {"source": [path.name for path in clips], "transition": kind, "seconds": seconds}
+    if seconds == "auto":
+        film = replace(film, overlaps=even_overlaps(film, mix))
+        about["seconds"] = [round(float(overlap / film.rate), 3) for overlap in film.overlaps]
     about |= made_with([] if model is None else [model])
     return write_film(film, to, about, encoding=encoding, watch=watch)
 

@@ -58,6 +58,10 @@ SCORES = ("motion", "rarity", "loudness", "taste")
 """What pieces may be judged by."""
 CELLS = 24
 """Cells along each side in which motion is measured."""
+GROUND = 4096
+"""Moments that a choice is judged by, and pieces that each is compared with, at most: of more so many are drawn."""
+BLOCK = 512
+"""Pieces that are compared at once."""
 VERSION = 1
 """Counted up when a survey changes its meaning."""
 
@@ -249,14 +253,16 @@ def score(
             assert told.shape[1] == len(DESCRIPTORS)
             found["taste"] = taste.logits(told, means).tolist()
     elif len(pieces) > 2:
-        alike = means @ means.T
-        shot_of = [
-            (piece.video, next(shot.first for shot in surveys[piece.video].shots if piece.first < shot.end))
-            for piece in pieces
-        ]
-        for place, own in enumerate(shot_of):
-            alike[place, [other == own for other in shot_of]] = -1 if len(set(shot_of)) > 1 else alike[place].min()
-        found["rarity"] = (1 - alike.max(axis=1)).tolist()
+        shots, known = list[int](), 0  # of each piece, counted through all videos
+        for number, video in enumerate(surveys):
+            firsts = [piece.first for piece in pieces if piece.video == number]
+            shots += (known + np.searchsorted([shot.end for shot in video.shots], firsts, "right")).tolist()
+            known += len(video.shots)
+        groups, among = np.array(shots), drawn(len(pieces))
+        if len(np.unique(groups)) > 1:
+            found["rarity"] = (1 - likest(means, groups, means[among], groups[among])).tolist()
+        else:  # unlike the piece that is least like it
+            found["rarity"] = (1 + likest(-means, np.arange(len(pieces)), means[among], among)).tolist()
     if any(heard is not None and not heard.silent for heard in sounds):
         loud = []
         for piece in pieces:
@@ -273,6 +279,31 @@ def score(
             for piece, rank in zip(pieces, order, strict=True)
         ]
     return list(pieces)
+
+
+def drawn(count: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Return `GROUND` of so many numbers at random, in order; all of them where there are no more."""
+    rng = np.random.default_rng(seed)
+    return np.arange(count) if count <= GROUND else np.sort(rng.choice(count, GROUND, replace=False))
+
+
+def likest(
+    means: Matrix, groups: npt.NDArray[np.int64], others: Matrix, of: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return the largest cosine of each of some looks (P, W) to others (Q, W) of another group; -1 for none.
+
+    Args:
+        means: of length 1.
+        groups: number of each, (P,).
+        others: likewise.
+        of: number of each, (Q,).
+    """
+    found = []
+    for first in range(0, len(means), BLOCK):
+        alike = means[first : first + BLOCK] @ others.T
+        alike[groups[first : first + BLOCK, None] == of] = -1
+        found.append(alike.max(axis=1))
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -309,6 +340,8 @@ class Chooser:
         self.pieces, self.weight = pieces, weight
         centred = looks - looks.mean(axis=0)  # what all have in common tells nothing apart
         self.looks = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+        self.ground = self.looks[drawn(len(looks))]
+        """Moments that are to be covered."""
         known = [name for name in by if pieces and name in pieces[0].scores]
         self.by = tuple(known)
         """Scores that count, of those that could be had."""
@@ -317,12 +350,12 @@ class Chooser:
     def likeness(self, piece: int) -> Matrix:
         """Return the largest cosine of each moment to those of a piece, as far as it is above 0, (N,)."""
         own = self.looks[slice(*self.pieces[piece].moments)]
-        best: Matrix = np.maximum(0, (self.looks @ own.T).max(axis=1))
+        best: Matrix = np.maximum(0, (self.ground @ own.T).max(axis=1))
         return best
 
     def choose(self, budget: float, costs: Sequence[float]) -> list[int]:
         """Return the numbers of the pieces whose worth is largest within a budget, by the greedy rule."""
-        covered, left = np.zeros(len(self.looks), np.float32), budget
+        covered, left = np.zeros(len(self.ground), np.float32), budget
         worth = self.weight / budget
 
         def gain(piece: int) -> float:
@@ -350,7 +383,7 @@ class Chooser:
 
     def coverage(self, chosen: Sequence[int]) -> float:
         """Return how well some pieces cover all moments."""
-        covered = np.zeros(len(self.looks), np.float32)
+        covered = np.zeros(len(self.ground), np.float32)
         for piece in chosen:
             covered = np.maximum(covered, self.likeness(piece))
         return float(covered.mean())
@@ -360,16 +393,16 @@ class Chooser:
         count, total = len(chosen), len(self.pieces)
         even = [int((place + 0.5) * total / count) for place in range(count)]
         rng = np.random.default_rng(seed)
-        drawn = [self.coverage(rng.choice(total, count, replace=False).tolist()) for _ in range(100 if count else 0)]
+        others = [self.coverage(rng.choice(total, count, replace=False).tolist()) for _ in range(100 if count else 0)]
         means = np.stack([self.looks[slice(*self.pieces[piece].moments)].mean(axis=0) for piece in chosen])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
-        alike = means @ means.T - 2 * np.eye(count)
+        own = np.arange(count)
         return Choice(
             tuple(self.pieces[piece] for piece in chosen),
             self.coverage(chosen),
-            float(alike.max(axis=1).mean()) if count > 1 else 0.0,
+            float(likest(means, own, means, own).mean()) if count > 1 else 0.0,
             self.coverage(even),
-            float(np.mean(drawn)),
+            float(np.mean(others)),
         )
 
 
