@@ -372,6 +372,15 @@ def test_signs_that_no_font_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         font_for("שלום")
 
 
+def test_a_model_that_does_not_give_the_clips_back_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = (clips.smooth(3, (24, 32), seed) for seed in (1, 2))
+    monkeypatch.setattr(joins, "UNFAITHFUL", 0)
+    with pytest.warns(UserWarning, match=r"lens-8 gives these videos back with \d+\.\d dB"):
+        made = list(joins.mixer("latent", "lens-8")(before, after))
+    expected = list(joins.morph(before, after))
+    assert len(made) == 3 and all((one == other).all() for one, other in zip(made, expected, strict=True))
+
+
 def test_through_latents_the_ends_are_the_clips_own(folder: Path) -> None:
     before, after = (clips.smooth(6, (24, 32), seed) for seed in (1, 2))
     made = list(joins.mixer("latent", "lens-8")(before, after))
