@@ -90,17 +90,19 @@ def main() -> None:
             floor = picture_step(before[-count], after[min(count, len(after) - 1)]) / count
             told[kind, auto].append((largest, usual, float(count / RATE), floor))
             print(
-                f"pair {pair + 1}, {kind}, {float(count / RATE):.2f} s: {largest:.2f} levels, the parts' own {usual:.2f}, "
-                f"the least possible {floor:.2f}",
+                f"pair {pair + 1}, {kind}, {float(count / RATE):.2f} s: {largest:.2f} levels, the parts' own "
+                f"{usual:.2f}, the least possible {floor:.2f}",
                 flush=True,
             )
-            rows.append(np.concatenate([made[round(place)] for place in np.linspace(0, count - 1, 7)], axis=1)[::2, ::2])
+            rows.append(
+                np.concatenate([made[round(place)] for place in np.linspace(0, count - 1, 7)], axis=1)[::2, ::2]
+            )
     for (kind, auto), values in told.items():
         largest_ones, usual_ones, seconds, floors = np.array(values).T
         ratio = largest_ones / usual_ones
         print(
-            f"{kind}, {'auto' if auto else '1 s'}: {np.median(seconds):.2f} s in the median, {seconds.max():.2f} at most; "
-            f"largest step {np.median(largest_ones):.1f} levels in the median, within the parts' own in "
+            f"{kind}, {'auto' if auto else '1 s'}: {np.median(seconds):.2f} s in the median, {seconds.max():.2f} at "
+            f"most; largest step {np.median(largest_ones):.1f} levels in the median, within the parts' own in "
             f"{int((ratio <= 1).sum())} of {chosen.pairs} pairs, {ratio.max():.2f} times it at worst; "
             f"{np.median(largest_ones / floors):.2f} times the least possible"
         )

@@ -89,8 +89,8 @@ def main() -> None:
         chooser.ground = exact
         covered.append(chooser.coverage(chosen))
     print(
-        f"all together, {len(pieces)} pieces: coverage {covered[0]:.4f} by all {len(exact)} moments; by {options.ground}, "
-        f"20 draws, {np.mean(covered[1:]):.4f} in the mean, {min(covered[1:]):.4f} at worst"
+        f"all together, {len(pieces)} pieces: coverage {covered[0]:.4f} by all {len(exact)} moments; by "
+        f"{options.ground}, 20 draws, {np.mean(covered[1:]):.4f} in the mean, {min(covered[1:]):.4f} at worst"
     )
 
 

@@ -262,7 +262,9 @@ def test_steps_of_a_transition_are_even() -> None:
 
 def test_as_long_as_the_videos_own_steps_ask_for(tmp_path: Path) -> None:
     def video(name: str, level: int, step: int, count: int = 100) -> Path:
-        return clips.write(tmp_path / name, [np.full((32, 48, 3), level + step * (n % 2), np.uint8) for n in range(count)])
+        return clips.write(
+            tmp_path / name, [np.full((32, 48, 3), level + step * (n % 2), np.uint8) for n in range(count)]
+        )
 
     one, other, brief = video("one.mp4", 40, 6), video("other.mp4", 160, 6), video("brief.mp4", 160, 0, 4)
     to = tmp_path / "both.mp4"

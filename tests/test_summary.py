@@ -220,4 +220,3 @@ def test_many_pieces_take_no_more_than_few(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(choosing, "GROUND", 200)
     some = Chooser(pieces[:600], looks[:600], [], 0)
     assert some.ground.shape == (200, 16) and exact.coverage(some.choose(30, [1.0] * 600)) > 0.97 * best
-

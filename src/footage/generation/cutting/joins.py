@@ -167,7 +167,7 @@ def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
             names = " and ".join(f'"{part.sources[0].name}"' for part in (one, other))
             warnings.warn(
                 f"between {names} no transition of up to {float(room / film.rate):.2f} s keeps to the steps of "
-                f"the videos themselves; the best lasts {float(best[1] / film.rate):.2f} s and has one of {best[0]:.1f} "
+                f"the videos themselves; the best lasts {float(best[1] / film.rate):.2f} s, with one of {best[0]:.1f} "
                 f"levels, {best[0] / max(usual, 0.01):.1f} times theirs: give longer videos, or seconds as a number",
                 stacklevel=2,
             )
@@ -179,8 +179,9 @@ def latent(folder: Path | str) -> Mixer:
     """Return a transition on the straight line between the latents of both parts.
 
     What the model does not reproduce, picture less reconstruction, is faded from one part to the other, so that both
-    ends are the parts' own; where that is most of it, of less than 24 dB at the beginning, the transition is `morph`. Of a model of clips of one length and size, the pictures of both are as many as it has, and
-    come back at the size of the film.
+    ends are the parts' own; where that is most of it, under 24 dB at the beginning, the transition is `morph`. Of a
+    model of clips of one length and size, the pictures of both are as many as it has, and come back at the size of the
+    film.
 
     Raises:
         ConfigError: the model has no latents of clips.
