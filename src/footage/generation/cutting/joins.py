@@ -92,7 +92,7 @@ def morph(before: Sequence[Frames], after: Sequence[Frames]) -> Iterator[Frames]
 
 def rounded(picture: npt.NDArray[Any]) -> Frames:
     """Return a picture in whole levels."""
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
 
 
 def picture_step(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
@@ -135,7 +135,7 @@ def even_shares(before: Sequence[Frames], after: Sequence[Frames]) -> list[float
             way.append(float(options[number, place]))
         shares = np.array([0.0, *reversed(way)])
         options = np.clip(shares[:, None] + finer * np.arange(-4, 5), 0, 1)
-    return shares.tolist()
+    return [float(share) for share in shares]
 
 
 def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
@@ -147,7 +147,8 @@ def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
     """
     scale = min(1.0, EVEN_SIDE / max(film.size))
     size = (max(2, round(film.size[0] * scale)), max(2, round(film.size[1] * scale)))
-    look, most = round(EVEN_LOOK * film.rate), min(EVEN_MOST * film.rate, MOST_HELD / (6 * math.prod(film.size)))
+    look = round(EVEN_LOOK * film.rate)
+    most = min(int(EVEN_MOST * film.rate), MOST_HELD // (6 * math.prod(film.size)))
     rooms = [length // (1 if number in (0, len(film.lengths) - 1) else 2) for number, length in enumerate(film.lengths)]
     overlaps = []
     for number, (one, other) in enumerate(itertools.pairwise(film.parts)):
@@ -156,7 +157,7 @@ def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
         head = list(lasting(other.pictures(size, film.rate, film.fit), min(look, film.lengths[number + 1])))
         own = [picture_step(*pair) for part in (tail, head) for pair in itertools.pairwise(part)]
         usual = float(np.percentile(own, 95)) if own else 0.0
-        room = max(1, min(int(most), rooms[number], rooms[number + 1]))
+        room = max(1, min(most, rooms[number], rooms[number + 1]))
         taken = min(room, max(1, int(picture_step(tail[-1], head[0]) / max(usual, 0.01))))
         best = (np.inf, taken)
         while best[0] > EVEN_PART * usual and taken <= room:
@@ -292,7 +293,7 @@ def join(
         raise ConfigError(f"{len(clips)} clips are given", "give two or more")
     mix = mixer(kind, model)
     film = replace(whole(clips, 0.0 if seconds == "auto" else seconds, fit), mixes=(mix,) * (len(clips) - 1))
-    about = {"source": [path.name for path in clips], "transition": kind, "seconds": seconds}
+    about: dict[str, Any] = {"source": [path.name for path in clips], "transition": kind, "seconds": seconds}
     if seconds == "auto":
         film = replace(film, overlaps=even_overlaps(film, mix))
         about["seconds"] = [round(float(overlap / film.rate), 3) for overlap in film.overlaps]
