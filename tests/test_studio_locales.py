@@ -172,12 +172,19 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     jobs.submit("generate", request)
     training = {"data": "数据", "device": "cpu", "clips": 9, "minutes": None, "knobs": {}}
     results = {"plan": {"plan": MEASURED}, "train": {"run": "runs/完成", "ended": "done", "seen": 9}}
-    results |= {"evaluate": {"report": "report.html", "models": ["流"]}}
+    results |= {"evaluate": {"report": "report.html", "models": ["流"]}, "privacy": {"report": "privacy.html"}}
+    results |= {"erase": {"erased": 3, "models": ["流 has seen it"]}}
     for kind, result in results.items():
         for error in (None, "the memory does not suffice for 7 clips"):
             job = jobs.submit(kind, training | {"run": "runs/完成", "title": "完成"})
             jobs.claim("工人", [kind])
             jobs.finish(job.id, None if error else result, error=error)
+    for clip, how in ((1, "mark"), (2, "library"), (3, "classifier"), (5, "nothing")):
+        jobs.submit("detect", {"clips": [clip], "title": "片段"})
+        job = jobs.claim("工人", ["detect"])
+        assert job is not None
+        jobs.finish(job.id, {"how": how, "model": "流", "clip": 1, "false_alarm": 0.1})
+    jobs.submit("detect", {"clips": [7], "title": "片段"})
     jobs.submit("plan", training | {"run": "runs/等待", "title": "等待"})
     for name in ("完成", "等待"):
         jobs.submit("train", training | {"run": f"runs/{name}", "title": name})
@@ -291,6 +298,7 @@ ADDRESSES = (
         "/parts/taste",
         "/parts/taste?clip=1",
         "/parts/signature?clip=1",
+        *(f"/parts/origin?clip={clip}" for clip in (1, 2, 3, 5, 6, 7)),
     ),
     *(
         "/parts/cards?ids=1&ids=2&ids=3&ids=5",
@@ -327,6 +335,8 @@ ADDRESSES = (
         "/data?add=数据集",
         "/data/audit?name=数据集",
         "/data/audit?name=无",
+        "/parts/erasure?name=数据集&source=视频/走/一.mp4",
+        "/parts/erasure?name=数据集&source=无",
         "/parts/datasets",
         "/parts/folders",
     ),

@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -210,7 +210,7 @@ def erase(
         models: folders of models and runs that may have been trained from the data sets.
         yes: agree that it cannot be undone.
     """
-    from footage.data.ingest.erasure import Erasure, erase_sources, load_ingested, named
+    from footage.data.ingest.erasure import Erasure, erase_sources, load_ingested, named, who_saw
     from footage.library.library import Library
     from footage.models.card import read_info
 
@@ -254,19 +254,3 @@ def erase(
         console.print(f"models   none {where}")
     erasure.end()
     return Erased(clips, seen)
-
-
-def who_saw(models: Sequence[tuple[str, str | None, str | None]], hashes: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which models have seen what data sets held, or may have.
-
-    Args:
-        models: name, data set and its hash of each.
-        hashes: names of the data sets as they were, by their hashes.
-    """
-    other = "may have seen it: it learned from another state of"
-    seen = [
-        f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
-        for name, dataset, digest in models
-        if digest in hashes or dataset in hashes.values()
-    ]
-    return tuple(dict.fromkeys(seen))

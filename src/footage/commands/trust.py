@@ -171,6 +171,8 @@ class Finding:
     """What that says, in a sentence."""
     model: str = ""
     """Whose clip it is, where that is known."""
+    clip: int | None = None
+    """Of which clip of a library it is a copy."""
     false_alarm: float | None = None
     """Part of the clips that were not made in which as much is found."""
 
@@ -233,7 +235,8 @@ def by_mark(path: Path, names: Mapping[int, str]) -> Finding | None:
     if not reading.present:
         return None
     model = made_by(reading, names)
-    return Finding("mark", f"made by footage{model and f', {model}'}: it bears the mark", model, reading.false_alarm)
+    text = f"made by footage{model and f', {model}'}: it bears the mark"
+    return Finding("mark", text, model, false_alarm=reading.false_alarm)
 
 
 def by_copy(path: Path, libraries: tuple[Path, ...], console: Console) -> Finding | None:
@@ -247,7 +250,7 @@ def by_copy(path: Path, libraries: tuple[Path, ...], console: Console) -> Findin
             entry = found.entry
             seed = "" if entry.seed is None else f", seed {entry.seed}"
             text = f"a copy of clip {entry.id} of {folder}, made by {entry.model or 'footage'}{seed}"
-            return Finding("library", text, entry.model or "")
+            return Finding("library", text, entry.model or "", clip=entry.id)
     return None
 
 
@@ -266,7 +269,7 @@ def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> F
             wrong = max(about.figures[how].false_alarms for how in SEEN)  # nobody says what a file has been through
             text = f"looks made by {about.model} (p {1 / (1 + math.exp(-logit)):.2f})"
             text += f"; so do up to {wrong:.1%} of {about.real_tested} real clips"
-            best, furthest = Finding("classifier", text, about.model, wrong), logit - about.threshold
+            best, furthest = Finding("classifier", text, about.model, false_alarm=wrong), logit - about.threshold
     return best
 
 

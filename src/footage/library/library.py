@@ -26,7 +26,15 @@ from footage.library.entries import ClipEntry
 from footage.library.fingerprints import Fingerprints, FoundClip
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, ZipImport, unpack
 from footage.library.jobs import Jobs
-from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, erase, purge
+from footage.library.maintenance import (
+    CollectionReport,
+    VerificationReport,
+    Verifier,
+    collect,
+    erase,
+    erased_clips,
+    purge,
+)
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
 from footage.library.query import ClipQuery, EntryPage, QueryPlace
 from footage.library.ratings import Ratings
@@ -503,6 +511,11 @@ class Library:
             names: ends of their paths.
         """
         return erase(self._storage, digests, names)
+
+    def count_erased(self, digests: Collection[str], names: Collection[str] = ()) -> int:
+        """Return how many clips `erase` would remove."""
+        with self._database.read() as connection:
+            return len(erased_clips(connection, digests, names))
 
     def undo(self) -> HistoryStep | None:
         """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay.

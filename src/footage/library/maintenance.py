@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
@@ -261,17 +262,8 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
     return purged
 
 
-def erase(storage: Storage, digests: Collection[str], names: Collection[str]) -> int:
-    """Remove the clips that are, or were made from, files that must not be known any longer; return how many.
-
-    Their files, pictures, vectors and words go, and what jobs and copies of older formats say of them; the database is
-    written anew, so that no page of it keeps what was removed.
-
-    Args:
-        storage: of the library.
-        digests: SHA-256 of the files.
-        names: whole paths that clips came from, or their ends, such as `videos/walk.mp4`.
-    """
+def erased_clips(connection: sqlite3.Connection, digests: Collection[str], names: Collection[str]) -> list[int]:
+    """Return the clips that are, or were made from, some files; see `erase`."""
     found = """
         WITH RECURSIVE gone(id, digest) AS (
             SELECT c.id, c.digest FROM clips c WHERE c.deleted = :marked
@@ -289,10 +281,27 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
         )
         SELECT id FROM gone
     """
+    values: dict[str, Any] = {
+        "digests": json.dumps(list(digests)),
+        "ends": json.dumps([f"/{name.lstrip('/')}" for name in names]),
+    }
+    return [int(row["id"]) for row in connection.execute(found, values | {"marked": ERASED})]
+
+
+def erase(storage: Storage, digests: Collection[str], names: Collection[str]) -> int:
+    """Remove the clips that are, or were made from, files that must not be known any longer; return how many.
+
+    Their files, pictures, vectors and words go, and what jobs and copies of older formats say of them; the database is
+    written anew, so that no page of it keeps what was removed.
+
+    Args:
+        storage: of the library.
+        digests: SHA-256 of the files.
+        names: whole paths that clips came from, or their ends, such as `videos/walk.mp4`.
+    """
     ends = [name.lstrip("/") for name in names]
-    values: dict[str, Any] = {"digests": json.dumps(list(digests)), "ends": json.dumps([f"/{end}" for end in ends])}
     with storage.database.write() as connection:
-        ids = [int(row["id"]) for row in connection.execute(found, values | {"marked": ERASED})]
+        ids = erased_clips(connection, digests, names)
         for number in ids:
             connection.execute("UPDATE clips SET deleted = ? WHERE id = ?", (ERASED, number))
     purge(storage, ids, edits="take")

@@ -32,7 +32,7 @@ MOST = 20_000
 """Folders that are looked into."""
 FRESH = 5.0
 """Seconds for which what was found is believed."""
-REPORTS = {"audit.html": "audit", "report.html": "report", "comparison.md": "comparison"}
+REPORTS = {"audit.html": "audit", "report.html": "report", "privacy.html": "privacy", "comparison.md": "comparison"}
 """Files that are to be read by people, and what they are."""
 PICTURES = frozenset({".png", ".jpg", ".svg", ".mp4", ".webm", ".gif"})
 """What may stand beside a report and belong to it."""

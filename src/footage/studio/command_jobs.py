@@ -23,6 +23,7 @@ from typing import Any
 from footage import files
 from footage.config.presets import knob_words
 from footage.data.clips import BUILT_IN
+from footage.data.ingest.erasure import find_named
 from footage.errors import FootageError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
@@ -44,6 +45,10 @@ STOPPED = 130
 """Status of a command that was stopped and has kept what it had."""
 DATA, RUNS, REPORTS, FILMS = "data", "runs", "reports", "films"
 """Folders, below that of the models, of what is made by jobs."""
+DETECTORS = "detectors"
+"""Folder, below that of the models, of files of `footage detector`, that a clip is judged by."""
+FOUND = (0, 3, 4)
+"""Statuses of `footage detect`: made, looks made, nothing found."""
 
 Report = Callable[[float, str], None]
 """Takes the part that is done, 0 to 1, and a word on it; raises what ends the job where it was given up."""
@@ -130,6 +135,10 @@ class FollowedCommand:
         for listener in self._listeners:
             listener.join(5.0)
 
+    def answer(self) -> dict[str, Any]:
+        """Return what it printed as a line of JSON."""
+        return dict(json.loads(next(line for line in reversed(self.lines) if line.startswith("{"))))
+
     def refuse_failure(self) -> None:
         """Raise what it failed with, in its own words; nothing where it ended well, or was stopped.
 
@@ -209,6 +218,31 @@ class CommandJobs:
         self._run(job, [*words, *knob_words(request["options"])])
         return {"report": f"{REPORTS}/{name}/report.html", "models": request["made"]}
 
+    def privacy(self, job: BackgroundJob) -> dict[str, Any]:
+        """Find out what a model tells of its training clips; return the name of the report."""
+        request = job.request
+        report = f"{REPORTS}/{request['report']}/privacy.html"
+        (self._folder / report).parent.mkdir(parents=True, exist_ok=True)
+        words = ["privacy", self._given(request["model"]), self._given(request["data"])]
+        self._run(job, [*words, "--clips", str(request["clips"]), "--to", str(self._folder / report)])
+        return {"report": report}
+
+    def detect(self, job: BackgroundJob, library: Library) -> dict[str, Any]:
+        """Look whether a clip was made, as `footage detect` does, with the detectors that are here."""
+        clip = library.path(job.request["clips"][0]).resolve()
+        words = ["detect", str(clip), "--library", str(library.folder.resolve()), "--json"]
+        detectors = sorted(map(str, (self._folder / DETECTORS).glob("*.safetensors")))
+        words += ["--detector", *detectors] if detectors else []
+        (finding,) = self._run(job, words, answers=FOUND).answer()["findings"].values()
+        return dict(finding)
+
+    def erase(self, job: BackgroundJob, library: Path) -> dict[str, Any]:
+        """Erase a source from a data set and the library; return how many clips went, and which models have seen it."""
+        place = Path(self._given(job.request["dataset"]))
+        words = ["erase", find_named(place, job.request["source"]), "--from", str(place), str(library.resolve())]
+        told = self._run(job, [*words, "--models", str(self._folder), "--yes", "--json"]).answer()
+        return {"erased": told["clips"], "models": told["models"]}
+
     def plan(self, job: BackgroundJob) -> dict[str, Any]:
         """Measure what a training would take, without beginning it: rate, memory, batch size, preset."""
         command = self._run(job, [*self._training(job.request), "--dry-run"], job.request["device"])
@@ -260,8 +294,9 @@ class CommandJobs:
         words: Sequence[str],
         device: str = "auto",
         watch: Callable[[Mapping[str, Any]], None] | None = None,
+        answers: Sequence[int] = (),
     ) -> FollowedCommand:
-        """Run a command to its end and report how far it is."""
+        """Run a command to its end and report how far it is; `answers` are statuses that are no errors."""
         part, text = 0.0, ""
 
         def report(said: Mapping[str, Any]) -> None:
@@ -274,5 +309,6 @@ class CommandJobs:
 
         command = FollowedCommand(words, device)
         command.follow(watch or report)
-        command.refuse_failure()
+        if command.process.returncode not in answers:
+            command.refuse_failure()
         return command

@@ -69,6 +69,7 @@ GET /parts/facets
 GET /parts/cards
 GET /parts/taste
 GET /parts/signature
+GET /parts/origin
 GET /parts/jobs
 GET /parts/badge
 GET /parts/run
@@ -210,6 +211,8 @@ POST /api/jobs/ingest
 POST /api/jobs/plan
 POST /api/jobs/train
 POST /api/jobs/evaluate
+POST /api/jobs/privacy
+POST /api/clips/{clip}/origin
 POST /api/jobs/clear
 POST /api/jobs/{job}/again
 POST /api/jobs/{job}/cancel
@@ -235,6 +238,9 @@ GET /api/live/{live}/video
 _ADMINISTER = """
 GET /people
 GET /log
+GET /parts/erasure
+GET /api/datasets/erasure
+POST /api/jobs/erase
 POST /api/clips/purge
 POST /api/jobs/verify
 POST /api/jobs/embed

@@ -147,9 +147,9 @@ class WaitingPairs:
 
 LANES = (
     ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale", "talk"),
-    ("import", "verify"),
+    ("import", "verify", "detect"),
     ("embed",),
-    ("ingest", "evaluate"),
+    ("ingest", "evaluate", "privacy", "erase"),
     ("plan",),
     ("train",),
     ("trim", "join", "effects"),

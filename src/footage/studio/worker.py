@@ -113,6 +113,9 @@ class Worker:
             "train": commands.train,
             "plan": commands.plan,
             "evaluate": commands.evaluate,
+            "privacy": commands.privacy,
+            "detect": lambda job: commands.detect(job, library),
+            "erase": lambda job: commands.erase(job, library.folder),
             "embed": lambda job: commands.embed(job, library.folder),
             "film": lambda job: commands.film(job, library),
         }

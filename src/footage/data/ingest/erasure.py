@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from footage import files
 from footage.data.ingest import shards
@@ -69,9 +69,8 @@ class Erasure:
             DatasetError: all its clips are of the source, or it was not made by an ingest.
         """
         dataset, state = Dataset(folder), load_ingested(folder)
-        rows = [*(row.source for row in dataset.sources), *(row.source for row in dataset.rejections)]
         try:
-            names = named(folder, self.source, [*state.sources, *rows])
+            names = named(folder, self.source, known_sources(dataset, state))
         except DatasetError:
             return
         self.sources[folder] = sorted({*names, *self.sources.get(folder, ())})
@@ -122,6 +121,43 @@ def named(folder: Path, source: str, known: Iterable[str]) -> list[str]:
     if not found:
         raise DatasetError(f'"{folder}" has no source "{source}"', nearest(source, names))
     return found
+
+
+def known_sources(dataset: Dataset, state: IngestState) -> list[str]:
+    """Return the names of the sources that a dataset knows, those too that it has rejected."""
+    rows = [*(row.source for row in dataset.sources), *(row.source for row in dataset.rejections)]
+    return sorted({*state.sources, *rows})
+
+
+def find_named(folder: Path, digest: str) -> str:
+    """Return the source, or folder of sources, whose name has a digest, of a dataset or of an erasure begun there.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    begun = [json.loads(files.read_bytes(path))["source"] for path in folder.glob("erasing-*.json")]
+    names = known_sources(Dataset(folder), load_ingested(folder))
+    above = [str(place) for name in names for place in PurePosixPath(name).parents]
+    for name in (*begun, *names, *above):
+        if files.json_digest(name) == digest:
+            return name
+    raise DatasetError(f'"{folder}" has no such source', "it may be erased already")
+
+
+def who_saw(models: Sequence[tuple[str, str | None, str | None]], hashes: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which models have seen what data sets held, or may have.
+
+    Args:
+        models: name, data set and its hash of each.
+        hashes: names of the data sets as they were, by their hashes.
+    """
+    other = "may have seen it: it learned from another state of"
+    seen = [
+        f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
+        for name, dataset, digest in models
+        if digest in hashes or dataset in hashes.values()
+    ]
+    return tuple(dict.fromkeys(seen))
 
 
 def erase_sources(folder: Path, sources: Iterable[str]) -> int:

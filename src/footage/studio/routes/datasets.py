@@ -312,6 +312,11 @@ def opened(studio: Studio, name: str) -> Dataset:
     return Dataset(place)
 
 
+def source_names(studio: Studio, name: str) -> list[str]:
+    """Return the names of the first sources of a data set."""
+    return sorted({row.source for row in opened(studio, name).rows})[:SHOWN_ROWS]
+
+
 @router.get("/datasets/strip")
 def get_dataset_strip(name: EntryName, studio: CurrentStudio, still: bool = False) -> Response:
     """Return a strip of the first frames of some clips, side by side, as a WebP picture that moves, or stands still."""

@@ -20,6 +20,7 @@ from footage import __version__
 from footage.config import IngestConfig
 from footage.data.ingest.pipeline import ingested_from, options_before
 from footage.errors import ConfigError, FootageError, LibraryError
+from footage.files import locked
 from footage.generation.cutting.effects import EFFECTS
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.import_export import export_formats
@@ -399,13 +400,14 @@ def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, 
 @router.get("/parts/jobs")
 def show_jobs(studio: CurrentStudio, page: Page, kind: str = "", clip: Id | None = None) -> HTMLResponse:
     if clip is not None:
-        return page("jobs.html", "", jobs=jobs_of(studio, kind, clip)[:JOBS_OF_CLIP], quiet=True)
+        found = [job for job in jobs_of(studio, kind, clip) if job.kind != "detect"]  # which has a place of its own
+        return page("jobs.html", "", jobs=found[:JOBS_OF_CLIP], quiet=True)
     return page("jobs.html", "", jobs=jobs_of(studio, kind))
 
 
 def jobs_of(studio: Studio, kind: str, clip: int | None = None) -> list[BackgroundJob]:
-    """Return the newest jobs; of one kind, where one is named, and about a clip, where one is."""
-    found = [job for job in jobs.list_jobs(studio, limit=1000) if kind in ("", job.kind)]
+    """Return the newest jobs; of some kinds, with commas between, where any is named; about a clip, where one is."""
+    found = [job for job in jobs.list_jobs(studio, limit=1000) if not kind or job.kind in kind.split(",")]
     if clip is not None:
         named = [job for job in found if isinstance(job.request.get("clips", ()), list | tuple)]  # else how many
         asked = (({job.request.get("clip"), job.request.get("a"), *job.request.get("clips", ())}, job) for job in named)
@@ -505,7 +507,16 @@ def show_audit(name: datasets.EntryName, studio: CurrentStudio, page: Page) -> H
     facts = datasets.get_audit(name, studio)
     entry = next(entry for entry in studio.catalog.datasets() if entry.name == name)
     volumes = datasets.opened(studio, name).info.volume is not None
-    return page("audit.html", "data", facts=facts, entry=entry, volumes=volumes)
+    erases, lies = page.may("POST", "/api/jobs/erase"), studio.catalog.place(name)
+    return page(
+        "audit.html",
+        "data",
+        facts=facts,
+        entry=entry,
+        volumes=volumes,
+        sources=datasets.source_names(studio, name) if erases else [],
+        lies=None if locked.folder_of(lies) else lies,
+    )
 
 
 @router.get("/data/volume")

@@ -18,8 +18,8 @@ from footage.library.jobs import BackgroundJob
 from footage.machines.local import devices
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio.catalog import DatasetEntry, ModelEntry
-from footage.studio.routes import jobs, trainings
-from footage.studio.routes.pages import JOBS, Page, PageRenderer
+from footage.studio.routes import trainings
+from footage.studio.routes.pages import Page, PageRenderer, jobs_of
 from footage.studio.schemas import Id
 from footage.studio.state import CurrentStudio, Studio, or_404, same_device
 from footage.studio.training_form import knobs, preset_choices, run_settings
@@ -28,6 +28,8 @@ PLOT_SIZE = (640, 200)
 """Width and height of a plot of a run's figures, in its own units."""
 SUGGESTED = 6
 """Presets that are shown first, at most; the others are folded away."""
+MEASURING = "evaluate,privacy"
+"""Kinds of jobs that write reports."""
 BUILT_IN_SIZE = 64
 """Height and width, in pixels, that built-in data sets are shown for; they are made of any size."""
 METRICS = (
@@ -275,8 +277,9 @@ def own_data(model: ModelEntry, datasets: Iterable[DatasetEntry]) -> str:
 
 @router.get("/reports")
 def show_reports(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    measured = [job for job in jobs.list_jobs(studio, limit=JOBS) if job.kind == "evaluate"]
-    return page("reports.html", "reports", reports=studio.catalog.reports(), jobs=measured)
+    return page(
+        "reports.html", "reports", reports=studio.catalog.reports(), jobs=jobs_of(studio, MEASURING), kinds=MEASURING
+    )
 
 
 @router.get("/reports/view")

@@ -1,4 +1,6 @@
-// The page of an audit: what was left out can be looked at, as far as the browser can play it.
+// The page of an audit: what was left out can be looked at, as far as the browser can play it; a source is erased.
+
+import { api, t, toast } from "./app.js";
 
 const dialog = document.getElementById("look");
 const screen = dialog.querySelector(".screen");
@@ -18,6 +20,16 @@ document.addEventListener("click", (event) => {
   shown.addEventListener("error", () => { note.hidden = false; shown.remove(); });
   screen.replaceChildren(shown);
   dialog.showModal();
+});
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("[data-erase]");
+  if (!form) return;
+  event.preventDefault();
+  await api("POST", "/api/jobs/erase", { dataset: form.dataset.erase, source: form.dataset.source, typed: form.elements.typed.value });
+  toast(t("in_queue"));
+  document.getElementById("erasure").replaceChildren();
+  document.body.dispatchEvent(new CustomEvent("jobs"));
 });
 
 dialog.addEventListener("close", () => screen.replaceChildren());

@@ -212,3 +212,22 @@ if (evaluation) {
     });
   });
 }
+
+// What a model tells of its training clips
+
+const privacy = document.getElementById("privacy");
+
+if (privacy) {
+  const { model, data } = privacy.elements;
+  const suit = () => { const origin = model.selectedOptions[0]?.dataset.origin; if (origin) data.value = origin; };
+  model.addEventListener("change", suit);
+  suit();
+  privacy.addEventListener("submit", (event) => {
+    event.preventDefault();
+    resting(event.submitter, async () => {
+      await api("POST", "/api/jobs/privacy", { model: model.value, data: data.value, clips: number(privacy, "clips") });
+      toastLater(t("in_queue"));
+      location.href = "/reports";
+    });
+  });
+}
