@@ -40,6 +40,7 @@ from footage.studio.routes import (
     jobs,
     live,
     making,
+    origins,
     pages,
     people,
     planes,
@@ -49,7 +50,6 @@ from footage.studio.routes import (
     timelines,
     training_pages,
     trainings,
-    trust,
 )
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio, temporary_in_memory
@@ -71,7 +71,7 @@ ROUTERS = (
     datasets.router,
     pages.router,
     training_pages.router,
-    trust.router,
+    origins.router,
 )
 MOST_FIELDS = 100
 """Fields that a refused request is told of."""

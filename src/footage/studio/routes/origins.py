@@ -59,7 +59,7 @@ class ForeseenErasure:
     """Which models have learned from it, or may have; these stay as they are."""
 
 
-@router.post("/api/clips/{clip}/origin", tags=["trust"])
+@router.post("/api/clips/{clip}/origin", tags=["origins"])
 def ask_origin(clip: PathId, studio: CurrentStudio) -> BackgroundJob:
     """Queue a look whether a clip was made: by the mark, by what it is a copy of, at last by how it looks."""
     entry = studio.entry(clip)
@@ -74,7 +74,7 @@ def show_origin(clip: Id, studio: CurrentStudio, page: Page) -> HTMLResponse:
     return page("origin.html", "", clip=entry, job=next(iter(jobs_of(studio, "detect", clip)), None))
 
 
-@router.post("/api/jobs/privacy", tags=["trust"])
+@router.post("/api/jobs/privacy", tags=["origins"])
 def audit_privacy(form: PrivacyForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue a look at what a model tells of its training clips; the result is a report."""
     studio.catalog.usable_model(form.model, "generate")
@@ -84,7 +84,7 @@ def audit_privacy(form: PrivacyForm, studio: CurrentStudio) -> BackgroundJob:
     return submit_job(studio, "privacy", request)
 
 
-@router.get("/api/datasets/erasure", tags=["trust"])
+@router.get("/api/datasets/erasure", tags=["origins"])
 def foresee_erasure(
     name: EntryName, source: Annotated[str, Query(min_length=1, max_length=1000)], studio: CurrentStudio
 ) -> ForeseenErasure:
@@ -125,7 +125,7 @@ def show_erasure(
         return page("erasure.html", "", found=None, problem=str(error), **values)
 
 
-@router.post("/api/jobs/erase", tags=["trust"])
+@router.post("/api/jobs/erase", tags=["origins"])
 def erase_source(form: EraseForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue the erasure of a source from a data set and the library, for good. The job does not hold its name."""
     if form.typed != form.source:
