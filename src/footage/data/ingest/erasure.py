@@ -135,7 +135,7 @@ def find_named(folder: Path, digest: str) -> str:
     Raises:
         DatasetError: there is none.
     """
-    begun = [json.loads(files.read_bytes(path))["source"] for path in folder.glob("erasing-*.json")]
+    begun = [str(json.loads(files.read_bytes(path))["source"]) for path in folder.glob("erasing-*.json")]
     names = known_sources(Dataset(folder), load_ingested(folder))
     above = [str(place) for name in names for place in PurePosixPath(name).parents]
     for name in (*begun, *names, *above):
