@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from footage.data.ingest.erasure import Erasure, known_sources, load_ingested, named, who_saw
+from footage.data.ingest.erasure import Erasure, find_named, known_sources, load_ingested, named, who_saw
 from footage.errors import ConfigError, FootageError
 from footage.files import json_digest
 from footage.library.jobs import BackgroundJob
@@ -131,5 +131,6 @@ def erase_source(form: EraseForm, studio: CurrentStudio) -> BackgroundJob:
     if form.typed != form.source:
         raise ConfigError("what was typed is not the source's name", "type it as it stands there")
     foreseen(studio, form.dataset, form.source)
+    find_named(studio.catalog.place(form.dataset), json_digest(form.source))  # as the job will; a path is no name
     request = {"dataset": form.dataset, "source": json_digest(form.source), "title": form.dataset}
     return submit_job(studio, "erase", request, taken=form.dataset)

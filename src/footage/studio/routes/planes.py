@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse
 
+from footage.errors import ConfigError
 from footage.media.kinds import VOLUME_SUFFIXES
 from footage.studio.routes.clips import LASTING, checked
 from footage.studio.routes.datasets import EntryName, fault_of, opened
@@ -88,6 +89,9 @@ async def get_dataset_volume(
     dataset = await asyncio.to_thread(opened, studio, name)
     if dataset.info.volume is None or number >= len(dataset.rows):
         raise HTTPException(404, "there is no such volume")
+    if dataset.is_locked and not studio.locked:
+        problem = f'"{name}" is locked, and its levels would lie plain in a temporary file'
+        raise ConfigError(problem, "serve a locked library, whose studio has these in memory")
     row = dataset.rows[number]
     if reason := fault_of(dataset, row):
         raise HTTPException(422, f"the data set is damaged ({reason})")
