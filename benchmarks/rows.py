@@ -89,7 +89,6 @@ GENERATE_SCRIPT = "benchmarks/generate.py"
 STREAM_SCRIPT = "benchmarks/stream.py stream-shapes shapes --only promises"
 SHAPES_SCRIPT = "benchmarks/shapes.py shapes stream-shapes"
 EVALUATE_SCRIPT = "benchmarks/evaluate.py --metrics fvd"
-CUTTING_SCRIPT = "benchmarks/cutting_memory.py"
 LOCKS_SCRIPT = "benchmarks/locks.py --clips 160 --rounds 5"
 MARK_SCRIPT = "benchmarks/mark.py --clips 6 --sizes 64x64"
 SIGNING_SCRIPT = "benchmarks/signing.py --clips 4"
@@ -174,7 +173,8 @@ ROWS = (
         "<= 1.05", digits=3,
     ),
     *(
-        Row(f"{name}-memory", f"`{verb}` of a video of 10 minutes : of 10 s, peak memory", CUTTING_SCRIPT, key, files,
+        Row(f"{name}-memory", f"`{verb}` of a video of 10 minutes : of 10 s, peak memory",
+            f"benchmarks/cutting_memory.py '{key}'", key, files,
             "<= 1.05", digits=3)
         for name, verb, key, files in (
             ("shots", "shots", "shots", (f"{CUTTING}/shots.py",)),
