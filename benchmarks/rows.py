@@ -244,7 +244,7 @@ ROWS = (
         "count", 0),
     Row("copies-found", "copies of clips of `stream-shapes` (recoded, cropped, cut …) that are found among 100 clips",
         FINGERPRINT_SCRIPT, "found", FINGERPRINTS, unit="share", digits=1),
-    Row("copies-wrong", "other clips of `stream-shapes` that are taken for a copy of one, of 100", FINGERPRINT_SCRIPT,
+    Row("copies-wrong", "of these 160 copies, those for which another clip is taken once their own is left out", FINGERPRINT_SCRIPT,
         "wrong", FINGERPRINTS,
         "<= 0", "count", 0),
     Row("modes", "modes of 288 that a `stream` of width 16 shows after 20,000 clips of shapes, three seeds", "",
