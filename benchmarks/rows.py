@@ -118,9 +118,9 @@ ROWS = (
         digits=1,
     ),
     Row("loop-data", "a training of `conv3d-32` waits for its data, part of the time", LOOP_SCRIPT, "data", LOOP,
-        "< 0.02", "share"),
+        "< 0.02", "share", idle=True),
     Row("loop-outside", "the loop outside forward, backward and optimiser, `conv3d-32`, part of the time", LOOP_SCRIPT,
-        "outside", LOOP, "< 0.03", "share"),
+        "outside", LOOP, "< 0.03", "share", idle=True),
     Row("help", "`footage --help`", LOOP_SCRIPT, "help", (f"{SRC}/commands/main.py", f"{SRC}/__init__.py"), "< 0.5",
         "s", idle=True),
     Row(
