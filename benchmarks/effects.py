@@ -1,7 +1,7 @@
 """Effects on real videos: python benchmarks/effects.py [--frames 150] VIDEO VIDEO...
 
-- stabilise: a window goes over each video on a known path, a slow drift and a shake of 3 pixels. Where each frame of the
-  result looks is told by the median of the dense flow from the frame that does not shake, which has no part in the
+- stabilise: a window goes over each video on a known path, a slow drift and a shake of 3 pixels. Where each frame of
+  the result looks is told by the median of the dense flow from the frame that does not shake, which has no part in the
   effect; jitter is the mean length of the path's second differences, before and after.
 - loop: the step from the last frame to the first, against the median step within.
 - reframe: the part of all change between frames that lies within the cut of 9:16, against a cut in the middle.
@@ -80,8 +80,8 @@ def stabilised(frames: Frames, rate: Fraction) -> str:
     seen = looked_at(made, frames[:, top : top + steady.size[0], left : left + steady.size[1]])
     away = np.hypot(*(seen - drift - (seen - drift).mean(axis=0)).T)
     return (
-        f"jitter {jitter(path):.2f} pixels before, {jitter(seen):.2f} after, {jitter(path) / jitter(seen):.1f} times less; "
-        f"from the drift alone {np.sqrt(np.square(away).mean()):.2f} pixels (before "
+        f"jitter {jitter(path):.2f} pixels before, {jitter(seen):.2f} after, {jitter(path) / jitter(seen):.1f} times "
+        f"less; from the drift alone {np.sqrt(np.square(away).mean()):.2f} pixels (before "
         f"{np.sqrt(np.square(path - drift).sum(axis=1).mean()):.2f})"
     )
 
@@ -114,7 +114,7 @@ def looped(frames: Frames, rate: Fraction) -> str:
     steps = list(itertools.starmap(picture_step, itertools.pairwise(made)))
     own = list(itertools.starmap(picture_step, itertools.pairwise(frames)))
     return (
-        f"{len(made)} frames, seam {picture_step(made[-1], made[0]):.2f} levels, steps within {np.median(steps):.2f} in "
+        f"{len(made)} frames, seam {picture_step(made[-1], made[0]):.2f} levels, within {np.median(steps):.2f} in "
         f"the median and {max(steps):.2f} at most, of the video {np.median(own):.2f} and {max(own):.2f}"
     )
 
@@ -161,7 +161,10 @@ def main() -> None:
         taken = itertools.islice(itertools.chain.from_iterable(chunk.frames for chunk in decoder), options.frames)
         frames = np.stack(list(taken))
         for name, effect in effects.items():
-            print(f"{path.name}, {len(frames)} frames of {width}x{height}, {name}: {effect(frames, info.rate)}", flush=True)
+            print(
+                f"{path.name}, {len(frames)} frames of {width}x{height}, {name}: {effect(frames, info.rate)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
