@@ -134,7 +134,8 @@ def ordered(frames: Frames, rate: Fraction) -> str:
     seconds = len(frames) / float(rate)
     ramp = ((0.0, 1.0), (seconds / 2, 0.5), (seconds, 2.0))
     times = np.linspace(0, seconds, 100_001)
-    right = float(np.mean(1 / np.interp(times, *zip(*ramp, strict=True)))) * len(frames)
+    at, speeds = np.array(ramp).T
+    right = float(np.mean(1 / np.interp(times, at, speeds))) * len(frames)
     made = Speed(ramp).apply(material(frames, rate), scratch).frames
     return f"reverse {back}, boomerang {there_and_back}, along a ramp {made} frames of {right:.1f}"
 
