@@ -16,6 +16,7 @@ a look at the clips.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -151,27 +152,8 @@ class PrivateCritics(Critics):
             for name, of in weights.items()
         }
         means = {name: torch.zeros((), device=seen.device) for name, seen in inputs.items()}
-
-        def loss_of_clip(
-            weights: Gradients, inputs: dict[str, Tensor], gaps: dict[str, Tensor]
-        ) -> tuple[Tensor, dict[str, Tensor]]:
-            losses, told = list[Tensor](), dict[str, Tensor]()
-            for name, critic_loss in self.losses.items():
-
-                def judged(seen: Tensor, name: str = name) -> Tensor:
-                    logits: Tensor = functional_call(bare[name], weights[name], (seen, None, gaps.get(name))).logits
-                    return logits.float()
-
-                logits = judged(inputs[name])
-                sides = (logits, torch.zeros_like(logits))  # the other side's part is a constant
-                losses.append(critic_loss.loss.critic(*(sides if real else sides[::-1])))
-                if strength:
-                    slope = grad(lambda seen, judged=judged: judged(seen).reshape(len(seen), -1).mean(dim=1).sum())
-                    losses.append(strength * penalties.zero_centred(slope(inputs[name]).float()))
-                told[name] = logits.mean()
-            return torch.stack(losses).sum(), told
-
-        each = vmap(grad(loss_of_clip, has_aux=True), in_dims=(None, 0, 0))
+        loss = partial(self.loss_of_clip, bare, strength, real)
+        each = vmap(grad(loss, has_aux=True), in_dims=(None, 0, 0))
         size = max(1, AT_ONCE // sum(w.numel() for of in weights.values() for w in of.values()))
         for first in range(0, count, size):
             part = slice(first, first + size)
@@ -191,6 +173,41 @@ class PrivateCritics(Critics):
                 for key, gradient in of.items():
                     total[name][key] += torch.tensordot(factors, gradient, dims=1)
         return total, means
+
+    def loss_of_clip(
+        self,
+        nets: Mapping[str, nn.Module],
+        strength: float,
+        real: bool,
+        weights: Gradients,
+        inputs: dict[str, Tensor],
+        gaps: dict[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the part of all critics' losses that one clip has, and each critic's mean logit.
+
+        Args:
+            nets: the critics.
+            strength: of the squared gradient by the clip.
+            real: whether it is a real clip.
+            weights: of the critics.
+            inputs: what each critic sees of the clip, (k, ...).
+            gaps: between its frames, for critics that are told.
+        """
+        losses, means = list[Tensor](), dict[str, Tensor]()
+        for name, critic_loss in self.losses.items():
+
+            def judged(seen: Tensor, name: str = name) -> Tensor:
+                logits: Tensor = functional_call(nets[name], weights[name], (seen, None, gaps.get(name))).logits
+                return logits.float()
+
+            logits = judged(inputs[name])
+            sides = (logits, torch.zeros_like(logits))  # the other side's part is a constant
+            losses.append(critic_loss.loss.critic(*(sides if real else sides[::-1])))
+            if strength:
+                slope = grad(lambda seen, judged=judged: judged(seen).reshape(len(seen), -1).mean(dim=1).sum())
+                losses.append(strength * penalties.zero_centred(slope(inputs[name]).float()))
+            means[name] = logits.mean()
+        return torch.stack(losses).sum(), means
 
 
 class PrivateGan(Gan):
