@@ -122,7 +122,8 @@ class Chain {
       while (["queued", "running"].includes(job.state)) {
         await new Promise((wake) => { setTimeout(wake, FOLLOWED); });
         job = await api("GET", `/api/jobs/${job.id}`, undefined, { quiet: true });
-        this.told.textContent = `${t(job.state)} ${/^\d/.test(job.message) ? job.message : ""}`;
+        const progress = /^\d/.test(job.message) ? job.message : "";
+        this.told.textContent = `${t(job.state)} ${progress}`;
       }
       if (job.state === "failed") this.told.textContent = message(job.message);
       if (job.state !== "done") return;
