@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -13,6 +18,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
+from footage import files
 from footage.errors import KeyNeeded, LockError
 from footage.files import locked
 from footage.library.additions import ClipDetails
@@ -23,6 +29,7 @@ from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys
 from footage.studio.state import Studio, temporary_in_memory
+from footage.studio.worker import Worker
 from footage.trust import locks
 from tests.libraries import save_clip
 from tests.studios import client_of, work_off
@@ -196,6 +203,95 @@ def test_what_a_killed_studio_left_in_memory_is_removed(tmp_path: Path) -> None:
         with temporary_in_memory():
             assert mine.is_dir()  # that of one that is alive stays
     assert not mine.exists()
+
+
+@in_memory
+def test_what_a_process_wrote_behind_its_studio_is_removed_and_what_begins_stays() -> None:
+    place = memory_folder()
+    assert place is not None
+    old, new = (Path(tempfile.mkdtemp(prefix=state.IN_MEMORY, dir=place)) for _ in range(2))
+    os.utime(old, (0, 0))
+    with temporary_in_memory():
+        assert not old.exists() and new.is_dir()
+    new.rmdir()
+
+
+@in_memory
+def test_commands_that_still_save_are_waited_for(tmp_path: Path) -> None:
+    late = f'(sleep 0.3; mkdir -p "${files.MEMORY}/late"; touch "{tmp_path}/saved") > /dev/null 2>&1 &'
+    with temporary_in_memory():
+        mine = Path(tempfile.gettempdir())
+        subprocess.run(["sh", "-c", late], check=True)
+    assert (tmp_path / "saved").exists() and not mine.exists()
+
+
+@in_memory
+def test_temporary_files_lie_in_memory_or_nowhere(tmp_path: Path) -> None:
+    ask = [sys.executable, "-c", "import footage, tempfile; print(tempfile.gettempdir())"]
+    with temporary_in_memory():
+        mine = Path(tempfile.gettempdir())
+        assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == str(mine)
+        mine.chmod(0o755)
+        with pytest.raises(LockError, match="is gone"):
+            files.keep_in_memory()
+        shutil.rmtree(mine)
+        gone = subprocess.run(ask, capture_output=True, text=True)
+        assert gone.returncode and "where temporary files lie in memory, is gone" in gone.stderr
+        with pytest.raises(FileNotFoundError):
+            tempfile.mkdtemp()
+        for lost in (mine, mine / "uploads"):
+            with pytest.raises(LockError, match="is gone"):
+                files.make_folder(lost)
+        files.make_folder(tmp_path / "elsewhere")
+        assert not mine.exists()
+
+
+@in_memory
+def test_a_studio_whose_memory_is_gone_takes_nothing(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    sent = save_clip(tmp_path / "given" / "sent.mp4", 7, frames=12, seed=7).read_bytes()
+    waiting = studio.library.jobs.submit("trim", {"clip": 1, "first": 2, "last": 6}, 10)
+    mine = Path(tempfile.gettempdir())
+    shutil.rmtree(mine)
+    answers = [
+        client.post("/api/jobs/verify"),
+        client.post("/api/uploads", params={"name": "a.mp4"}, content=sent),
+        client.post("/api/exports", json={"ids": [1], "format": "zip"}),
+    ]
+    assert {answer.status_code for answer in answers} == {400}
+    assert all("is gone" in answer.json()["problem"] for answer in answers)
+    assert studio.library.jobs.claim("worker", ["trim"]) is not None
+    ended = Worker(studio.library, studio.catalog).do(waiting)
+    assert ended.state == "failed" and "is gone" in ended.message and not mine.exists() and told(tmp_path) == []
+
+
+@in_memory
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_studio_that_is_asked_to_end_leaves_nothing_in_memory(tmp_path: Path, number: signal.Signals) -> None:
+    locks.lock_new(tmp_path / "library", "passphrase")
+    Library(tmp_path / "library").close()
+    place = memory_folder()
+    assert place is not None
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
+        words = ["serve", "--library", str(tmp_path / "library"), "--models", str(tmp_path / "models"), "--port", "0"]
+        served = subprocess.Popen(
+            [sys.executable, "-m", "footage", *words],
+            env={**os.environ, "TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert served.stdout is not None
+        try:
+            assert "the studio is at" in served.stdout.readline()
+            time.sleep(2.0)  # until it listens to signals
+            assert list(Path(scratch).glob(f"{state.IN_MEMORY}*"))
+            served.send_signal(number)
+            assert served.wait(60) == -number
+        finally:
+            served.kill()
+            served.stdout.close()
+        assert list(Path(scratch).iterdir()) == []
 
 
 @in_memory

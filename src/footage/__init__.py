@@ -7,6 +7,7 @@ The verbs: `ingest` a folder of videos, `train` a model, `load` it and generate,
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -111,3 +112,8 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+if "FOOTAGE_MEMORY" in os.environ:  # a process of a studio whose library is locked, however it was started
+    from footage.files import keep_in_memory
+
+    keep_in_memory()

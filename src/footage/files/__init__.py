@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +24,41 @@ NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLC
 """Error numbers of a file system that has no locks."""
 PARTIAL = ".partial"
 """Ending of a file that is still being written; such files may be removed at any time."""
+MEMORY = "FOOTAGE_MEMORY"
+"""Variable of the environment: the folder in memory in which all temporary files of a process are to lie."""
+
+
+def keep_in_memory() -> None:
+    """Let temporary files lie in the folder that `MEMORY` names, where it names one, and nowhere else.
+
+    By `TMPDIR` alone Python would go on in /tmp, on a disk, where that folder is full or gone.
+
+    Raises:
+        LockError: the folder is gone, or others than its owner may look into it.
+    """
+    folder = os.environ.get(MEMORY)
+    if not folder:
+        return
+    try:
+        state = os.lstat(folder)
+        private = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
+    except OSError:
+        private = False
+    if not private:
+        raise LockError(f'"{folder}", where temporary files lie in memory, is gone', "start the studio again")
+    tempfile.tempdir = folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing; but never that in memory of `keep_in_memory`.
+
+    Raises:
+        LockError: it lies in that, which is gone.
+    """
+    memory = os.environ.get(MEMORY)
+    if memory and folder.is_relative_to(memory):
+        keep_in_memory()
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -95,7 +132,7 @@ def writing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _replacing(path: Path, durable: bool) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
     try:
         yield temporary
@@ -116,7 +153,7 @@ def updating(path: Path) -> Iterator[IO[bytes] | locked.LockedFile]:
     Raises:
         LockError: it is locked by a key that is not known.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     folder = locked.hiding_folder(path)
     if folder is None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import LibraryError
+from footage import files
 from footage.files import locked
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
@@ -168,7 +169,7 @@ class Library:
         folder = self._storage.file_store.partial
         if self.key_source:
             folder = Path(tempfile.gettempdir()) / "uploads"
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         return folder / Path(name).name
 
     # Finding

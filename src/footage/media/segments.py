@@ -133,7 +133,7 @@ class SegmentWriter:
         with files.disk_errors(target.disk_full):
             if key.exists() and _read(key) != target.key():
                 shutil.rmtree(target.folder)
-            self.frames.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.frames)
             files.remove_partial(target.folder)
             if not key.exists():
                 files.write_json(key, target.key())

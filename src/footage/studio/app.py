@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.resources
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -75,6 +76,8 @@ ROUTERS = (
 )
 MOST_FIELDS = 100
 """Fields that a refused request is told of."""
+ENDING = ("SIGTERM", "SIGHUP")
+"""Signals that ask the studio to end, beside that of Ctrl-C."""
 TENDED = 5.0
 """Seconds between two looks at jobs that nobody works on."""
 ABOUT = """Every action of the studio. What changes something needs the header X-CSRF-Token, which GET /api/session
@@ -339,9 +342,26 @@ class Server:
         return accounts is None or accounts.administered
 
     def run(self) -> None:
-        """Serve until Ctrl-C is pressed."""
-        with self._held:
-            self._server.run(sockets=[self._socket])
+        """Serve until Ctrl-C is pressed, or a signal asks to end; by that the process ends, when all is cleared away."""
+        asked = list[int]()
+
+        def end(number: int, _: object) -> None:
+            asked.append(number)
+            self._server.should_exit = True
+
+        before = dict[int, Any]()
+        if threading.current_thread() is threading.main_thread():
+            numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+            # One that is ignored, as by nohup, stays so.
+            before = {one: signal.signal(one, end) for one in numbers if signal.getsignal(one) != signal.SIG_IGN}
+        try:
+            with self._held:
+                self._server.run(sockets=[self._socket])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        for number in asked[:1]:
+            signal.raise_signal(number)
 
     def start(self) -> None:
         """Serve in a thread; return when it answers."""

@@ -196,7 +196,7 @@ class CommandJobs:
         """Make the film of a timeline and file it; what was made of it before a job was given up is gone on with."""
         request = job.request
         place = (Path(tempfile.gettempdir()) if self._key_source else self._folder) / request["to"]
-        place.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(place.parent)
         told, film = (place.with_name(f"{place.name}.{suffix}") for suffix in ("json", "mp4"))
         files.write_json(told, request["timeline"])
         self._run(job, ["film", str(told), "--library", str(library.folder.resolve()), "--to", str(film)])

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
+import psutil
 from fastapi import Depends, HTTPException, Request
 
 from footage import files
@@ -50,6 +52,30 @@ UPLOADS, SOUNDS = "uploads", "sounds"
 
 IN_MEMORY = "footage-studio-"
 """How the folders of temporary files in memory begin, one of each studio of a locked library."""
+ALIVE = "alive"
+"""A file in such a folder that its studio holds (flock)."""
+BEGINNING = 60.0
+"""Seconds after which such a folder without that file is taken for a leftover."""
+SAVING = 150.0
+"""Seconds that processes of a studio have to save and end, before what they have in memory goes; for commands, see
+`command_jobs.ENDING`."""
+
+
+def end_users(folder: Path) -> None:
+    """Wait until the processes have ended whose temporary files lie in a folder; kill them after `SAVING`.
+
+    Children of this process are ended by who began them, or end with it.
+    """
+    users = list[psutil.Process]()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone
+            ours = os.getpid() in (process.pid, process.ppid())
+            if not ours and process.environ().get(files.MEMORY) == str(folder):
+                users.append(process)
+    for process in psutil.wait_procs(users, SAVING)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(users, 5.0)
 
 
 @contextlib.contextmanager
@@ -66,17 +92,31 @@ def temporary_in_memory() -> Iterator[None]:
         problem = "the library is locked, and this machine has no folder in memory (tmpfs) for what is not yet"
         raise LockError(problem, "use footage library, or serve it on Linux with /dev/shm")
     for left in place.glob(f"{IN_MEMORY}*"):
-        with contextlib.suppress(OSError), open(left / "alive", "rb") as mark:
-            if files.lock(mark, wait=False):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            state = left.lstat()
+            if (left / ALIVE).exists():
+                over = files.lock(held.enter_context(open(left / ALIVE, "rb")), wait=False)
+            else:  # it is being made, or what a process wrote that its studio did not wait for
+                over = time.time() - state.st_mtime > BEGINNING
+            if over and state.st_uid == os.geteuid():
                 shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=place))  # for its owner alone
+    folder, before = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=place)), tempfile.tempdir  # for its owner alone
     try:
-        with open(folder / "alive", "wb") as mark, environment({"TMPDIR": str(folder)}):
+        # TMPDIR is for programs that are not ours.
+        with open(folder / ALIVE, "wb") as mark, environment({"TMPDIR": str(folder), files.MEMORY: str(folder)}):
             files.lock(mark)
-            tempfile.tempdir = None  # else Python goes on with the one that it has found before
-            yield
+            files.keep_in_memory()
+            try:
+                yield
+            finally:
+                try:
+                    end_users(folder)
+                finally:  # as long as the mark is held; it goes last
+                    for path in folder.glob("*"):
+                        if path.name != ALIVE:
+                            shutil.rmtree(path, ignore_errors=True)
     finally:
-        tempfile.tempdir = None
+        tempfile.tempdir = before
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -92,7 +132,7 @@ class ExportFolder:
     def new_folder(self) -> Path:
         """Return a new folder to write an export, or an upload, into."""
         folder = self._folder / secrets.token_urlsafe(16)
-        folder.mkdir()
+        files.make_folder(folder)
         return folder
 
     def put(self, path: Path) -> str:
@@ -269,13 +309,14 @@ class Studio:
         raise ConfigError(f'"{plain(path)}" is outside the folders of this studio', "start it with --sources FOLDER")
 
     def check_key(self) -> None:
-        """Refuse where the library is locked, and its key is no longer what it was when the studio began.
+        """Refuse where the library is locked, and its key is no longer what it was when the studio began; or its memory.
 
         Raises:
             LockError
         """
         if self.locked:
             locked.opened_folder(self.library.folder)
+            files.keep_in_memory()
 
     def entry(self, clip: int) -> ClipEntry:
         return or_404(lambda: self.library.get(clip))

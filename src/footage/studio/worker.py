@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from footage import files
 from footage.config import from_json
 from footage.errors import FootageError, LibraryError, MediaError
 from footage.library.additions import ClipDetails, Parent
@@ -136,6 +137,7 @@ class Worker:
         """Run a job, and record how it ended."""
         jobs = self._library.jobs
         try:
+            files.keep_in_memory()
             with acting(job.actor), self._heard(job):
                 result = self.kinds[job.kind](job)
             return jobs.finish(job.id, result)
