@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import LibraryError
 from footage import files
+from footage.errors import LibraryError
 from footage.files import locked
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search

@@ -66,16 +66,16 @@ def end_users(folder: Path) -> None:
 
     Children of this process are ended by who began them, or end with it.
     """
-    users = list[psutil.Process]()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone
-            ours = os.getpid() in (process.pid, process.ppid())
-            if not ours and process.environ().get(files.MEMORY) == str(folder):
-                users.append(process)
-    for process in psutil.wait_procs(users, SAVING)[1]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(users, 5.0)
+    for patience in (SAVING, 5.0):  # then for what has begun meanwhile, or was killed
+        users = list[psutil.Process]()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone
+                ours = os.getpid() in (process.pid, process.ppid())
+                if not ours and process.environ().get(files.MEMORY) == str(folder):
+                    users.append(process)
+        for process in psutil.wait_procs(users, patience)[1]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 @contextlib.contextmanager
@@ -309,7 +309,7 @@ class Studio:
         raise ConfigError(f'"{plain(path)}" is outside the folders of this studio', "start it with --sources FOLDER")
 
     def check_key(self) -> None:
-        """Refuse where the library is locked, and its key is no longer what it was when the studio began; or its memory.
+        """Refuse where the library is locked, and its key is no longer what it was, or its folder in memory is gone.
 
         Raises:
             LockError
