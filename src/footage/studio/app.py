@@ -342,7 +342,7 @@ class Server:
         return accounts is None or accounts.administered
 
     def run(self) -> None:
-        """Serve until Ctrl-C is pressed, or a signal asks to end, by which the process ends once all is cleared away."""
+        """Serve until Ctrl-C is pressed, or a signal asks to end, by which the process ends once all is cleared."""
         asked = list[int]()
 
         def end(number: int, _: object) -> None:
