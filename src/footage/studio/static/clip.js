@@ -34,7 +34,8 @@ async function bin() {
   const gone = await removed("/api/clips/bin", [id]);
   if (!gone) return;
   toastLater(t("binned", { n: gone.clips }), true);
-  location.href = (way("next") ?? way("previous") ?? way("back")).href;
+  const beside = gone.clips > 1 ? null : way("next") ?? way("previous"); // it may have gone along
+  location.href = (beside ?? way("back")).href;
 }
 
 const saved = async (changes) => { await change(changes); toast(t("saved")); };
