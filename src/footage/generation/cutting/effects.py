@@ -188,8 +188,6 @@ class Speed:
         count = max(1, int(shown[-1] * float(video.rate) + 1e-6))
 
         def pictures(first: int) -> Iterator[Frames]:
-            from footage.generation.cutting.flow import Between
-
             if first >= count:  # all of it was written before
                 return
             wanted = np.interp(np.arange(first, count) / float(video.rate), shown, np.arange(len(shown)))
@@ -207,6 +205,8 @@ class Speed:
                     yield before
                     continue
                 if after is None or between is None:
+                    from footage.generation.cutting.flow import Between
+
                     after = next(frames)[1]
                     between = Between(before, after)
                 yield between.at(part) if between.same_shot else before
