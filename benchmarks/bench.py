@@ -6,8 +6,10 @@ python benchmarks/bench.py status                       which rows live, which h
 python benchmarks/bench.py enter FILE                   note what was measured elsewhere, on a GPU for example
 
 What is found is kept in docs/benchmarks.json: values, machine, commit, date, and a digest of each file that the row
-names. A digest is of what a file does: comments, docstrings and layout of Python are nothing to it. A row lives as long
-as all its digests fit the present files; only living rows are shown. `enter` takes
+names. A digest is of what a file does: comments, docstrings, layout, types, the order of imports and the texts of
+errors that Python raises are nothing to it. That of a part of a file is of all that the part uses of the same file too:
+functions, constants, base classes, what its class has. A row lives as long as all its digests fit the present files;
+only living rows are shown. `enter` takes
 
     {"machine": "NVIDIA H200, …", "commit": "213a013", "date": "2026-11-27", "figures": {"ROW": [383.0, 379.5]}}
 
@@ -86,32 +88,102 @@ def is_text(node: Any) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def part_of(tree: ast.AST, name: str) -> ast.AST | None:
-    """Return the function, class or constant that is called so in the body of a tree; None where there is none."""
-    for node in getattr(tree, "body", ()):
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
-        if any(name in (getattr(target, "name", None), getattr(target, "id", None)) for target in targets):
-            found: ast.AST = node
-            return found
-    return None
+class Plain(ast.NodeTransformer):
+    """Takes out of a module what changes nothing that is measured: types, what errors say, the order of imports."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        imports = [one for one in node.body if isinstance(one, ast.Import | ast.ImportFrom)]
+        checks = [one for one in node.body if isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test)]
+        rest = [self.visit(one) for one in node.body if one not in imports and one not in checks]
+        used = {inner.id for one in rest for inner in ast.walk(one) if isinstance(inner, ast.Name)}
+        lines = set[str]()
+        for one in imports:
+            for alias in one.names:
+                if (alias.asname or alias.name.partition(".")[0]) in used:
+                    one.names = [alias]
+                    lines.add(ast.unparse(one))
+        node.body = [*ast.parse("\n".join(sorted(lines))).body, *rest]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant("")
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        node.exc = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return self.generic_visit(node)
 
 
 @cache
-def parsed(content: bytes) -> ast.AST:
-    """Return the syntax tree of a file, which several rows name."""
-    return ast.parse(content)
+def parsed(content: bytes) -> ast.Module:
+    """Return the syntax tree of a file, which several rows name, without what changes nothing that is measured."""
+    tree: ast.Module = Plain().visit(ast.parse(content))
+    return tree
+
+
+def named(body: Sequence[ast.stmt]) -> dict[str, list[ast.stmt]]:
+    """Return what the body of a module or a class names, each with its statements, conditions around them included."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in body:
+        names = set[str]()
+        whole = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        for inner in [statement] if whole else ast.walk(statement):
+            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(inner.name)
+            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                names.add(inner.id)
+            elif isinstance(inner, ast.alias):
+                names.add(inner.asname or inner.name.partition(".")[0])
+        for name in names:
+            found.setdefault(name, []).append(statement)
+    return found
+
+
+def parts(tree: ast.Module, part: str) -> dict[str, list[ast.stmt]]:
+    """Return a part of a module, NAME or CLASS.NAME, and all that it uses of the module, with their statements.
+
+    What is followed are names, and what a method asks of `self`, `cls` or `super()`, in its class and those above.
+    """
+    top, found, rest = named(tree.body), dict[str, list[ast.stmt]](), [part]
+    while rest:
+        name = rest.pop()
+        if name in found:
+            continue
+        home, _, own = name.rpartition(".")
+        classes = [one for one in top.get(home, ()) if isinstance(one, ast.ClassDef)]
+        found[name] = [one for each in classes for one in named(each.body).get(own, ())] if home else top.get(name, [])
+        rest += [f"{base.id}.{own}" for each in classes for base in each.bases if isinstance(base, ast.Name)]
+        for inner in (inner for statement in found[name] for inner in ast.walk(statement)):
+            if isinstance(inner, ast.Name):
+                rest.append(inner.id)
+            elif home and isinstance(inner, ast.Attribute) and ast.unparse(inner.value) in ("self", "cls", "super()"):
+                rest.append(f"{home}.{inner.attr}")
+    return {name: statements for name, statements in found.items() if statements}
 
 
 @cache
 def digest(content: bytes, python: bool, part: str = "") -> str:
     """Return 12 digits that stand for what a file does, or a part of it; `missing` where it has no such part."""
     if python:
-        tree: ast.AST | None = parsed(content)
-        for name in part.split(".") if part else ():
-            tree = part_of(tree, name) if tree is not None else None
-        if tree is None:
+        tree = parsed(content)
+        if not part:
+            content = repr(bare(tree)).encode()
+        elif part in (used := parts(tree, part)):
+            content = repr([(name, bare(used[name])) for name in sorted(used)]).encode()
+        else:
             return "missing"
-        content = repr(bare(tree)).encode()
     return hashlib.sha256(content).hexdigest()[:12]
 
 
@@ -163,13 +235,19 @@ class Bench:
         found = {"call": digest(f"{row.command} {row.figure}".encode(), False)} if row.command else {}
         for source in row.sources:
             pattern, _, part = source.partition("::")
-            fixed = pattern.split("*")[0]
-            files = (self.root / fixed).parent.rglob("*") if fixed != pattern else [self.root / pattern]
-            paths = kept if commit else [path.relative_to(self.root).as_posix() for path in files if path.is_file()]
-            for path in sorted(fnmatch.filter(paths, pattern)):
+            for path in sorted(fnmatch.filter(kept if commit else self.present(pattern), pattern)):
                 content = self.git("show", f"{commit}:{path}") if commit else (self.root / path).read_bytes()
                 found[f"{path}::{part}" if part else path] = digest(content, path.endswith(".py"), part)
         return found
+
+    def present(self, pattern: str) -> list[str]:
+        """Return the files that a pattern names now: those that git knows, as others may lie about beside them."""
+        fixed = pattern.split("*")[0]
+        try:
+            paths = self.git("ls-files", "--", pattern).decode().splitlines() if fixed != pattern else [pattern]
+        except FootageError:  # no clone: all that there are
+            paths = [path.relative_to(self.root).as_posix() for path in (self.root / fixed).parent.rglob("*")]
+        return [path for path in paths if (self.root / path).is_file()]
 
     def changed(self, name: str) -> list[str]:
         """Return which files of a row are no longer what they were when it was measured."""
@@ -215,8 +293,8 @@ class Bench:
                 console.print(f"{name} is left out: it wants an idle machine (--busy measures all the same)")
             else:
                 commands.setdefault(row.command, []).append(row)
-        named = {path.split("::")[0] for rows in commands.values() for row in rows for path in self.digests(row)}
-        lines = self.git("status", "--porcelain", "--", *sorted(named)).decode().splitlines() if named else []
+        patterns = {source.partition("::")[0] for rows in commands.values() for row in rows for source in row.sources}
+        lines = self.git("status", "--porcelain", "--", *sorted(patterns)).decode().splitlines() if patterns else []
         if lines:
             raise FootageError(
                 f"{', '.join(line[3:] for line in lines)} changed since the last commit", "commit: figures name theirs"
@@ -227,11 +305,15 @@ class Bench:
             console.print(f"[bold]{command}[/bold]", highlight=False)
             try:
                 found = self.run(command)
-                for row in rows:
-                    today = datetime.date.today().isoformat()
-                    self.note(row.name, found.get(row.figure), here, commit, today, files[row.name])
             except FootageError as error:
                 wrong.append(str(error))
+                continue
+            today = datetime.date.today().isoformat()
+            for row in rows:
+                try:
+                    self.note(row.name, found.get(row.figure), here, commit, today, files[row.name])
+                except FootageError as error:
+                    wrong.append(str(error))
             self.save()
         return wrong
 

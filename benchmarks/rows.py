@@ -28,7 +28,7 @@ class Row:
     """Its key there."""
     files: tuple[str, ...]
     """What the figure follows from: paths, with `*` for any characters, `/` too; or PATH::NAME, PATH::CLASS.METHOD for
-    a part of a file. The script is always among them."""
+    a part of a file, with all that it uses of that file. The script is always among them."""
     goal: str = ""
     """Such as `<= 1.05`; a figure without is for information."""
     unit: str = "ratio"
@@ -127,7 +127,8 @@ ROWS = (
         "step", "a training step of `mocogan-64`, batches of 3 : its bare convolutions",
         "benchmarks/step.py --threads 1", "ratio",
         (f"{SRC}/models/adversarial/gan.py", f"{SRC}/models/adversarial/critics.py::Critics.update",
-         f"{SRC}/models/adversarial/critic_loss.py::CriticLoss", f"{SRC}/models/generators/recurrent/network.py"),
+         f"{SRC}/models/adversarial/critic_loss.py::CriticLoss", f"{SRC}/models/generators/recurrent/network.py",
+         *(f"{SRC}/models/adversarial/{name}.py" for name in ("discriminators", "losses", "penalties"))),
         "<= 1.35",
     ),
     Row("generate-clips", "generating mp4s of 16 frames, 10,000 : 100 frames in all, peak memory", GENERATE_SCRIPT,
@@ -164,7 +165,7 @@ ROWS = (
         "encoder", "H.264 of 1280×720 : the networks before it (`stream-signs`, `upscale-x4`), time of one thread each",
         "benchmarks/upscaling_chain.py --only stages --base stream-signs --upscaler upscale-x4", "encoder",
         (f"{SRC}/generation/upscale.py::enlarge", f"{SRC}/generation/upscale.py::to_pixels",
-         f"{SRC}/models/upscalers/*.py", f"{SRC}/media/encode.py::StreamEncoder"), "< 0.2", "share", 1,
+         f"{SRC}/models/upscalers/*.py", f"{SRC}/media/encode.py::StreamEncoder", *STREAM), "< 0.2", "share", 1,
     ),
     Row(
         "upscale-memory", "60 s of 1280×720 by `generate --upscale` : 6 s, peak memory, medians of three",

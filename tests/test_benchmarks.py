@@ -26,6 +26,27 @@ PAGE = "# Figures\n\n<!-- rows: made by `make bench-page` -->\n<!-- end of rows 
 README = "Fast<!-- figure quick: : {} --><!-- end -->.\n"
 
 
+WHOLE = """
+import math
+from os import path
+from base import Far
+LEVEL, OTHER = 3, 4
+TYPE: int = 5
+class Base:
+    size = 1
+    def more(self): return LEVEL
+    def less(self): return OTHER
+class A(Base, Far):
+    def f(self, x: int) -> int:
+        if x < 0: raise ValueError(f"{x} is too small")
+        return helper(x) + self.g() + super().more()
+    def g(self): return self.size
+    def h(self): return 4
+def helper(x): return path.join(x)
+def made(): return A().h()
+"""
+
+
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Any]:
     sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -129,6 +150,50 @@ def test_comments_texts_and_layout_outdate_nothing(bench: Any) -> None:
     assert bench.digest(b"a", False) != bench.digest(b"b", False)
 
 
+@pytest.mark.parametrize(
+    ("part", "old", "new", "outdates"),
+    [
+        ("A.f", "LEVEL, OTHER = 3", "LEVEL, OTHER = 2", True),  # what a base's method uses
+        ("A.f", "size = 1", "size = 2", True),  # of a base, used by a method that is used
+        ("A.f", "path.join(x)", "path.join(x, x)", True),  # a helper
+        ("A.f", "from os import", "from posix import", True),
+        ("A.f", "return OTHER", "return 7", False),  # a base's method that nothing uses
+        ("A.f", "return 4", "return 5", False),
+        ("A.f", "import math", "import cmath", False),
+        ("A", "return OTHER", "return 7", True),
+        ("made", "return OTHER", "return 7", True),  # a whole class, with its base
+        ("made", "TYPE: int = 5", "TYPE: int = 6", False),
+        ("", "TYPE: int = 5", "TYPE: int = 6", True),
+        ("", "TYPE: int = 5", "TYPE: float = 5", False),
+        ("", "x: int) -> int", "x: float) -> float", False),
+        ("", "is too small", "is less than 0", False),
+        ("", "raise ValueError", "raise TypeError", True),
+        ("", "import math\nfrom os import path", "from os import path\nimport math", False),
+        ("", "from os import path", "from posix import path", True),
+    ],
+)
+def test_a_part_is_outdated_by_what_it_uses(bench: Any, part: str, old: str, new: str, outdates: bool) -> None:
+    assert WHOLE.count(old) == 1
+    digests = [bench.digest(text.encode(), True, part) for text in (WHOLE, WHOLE.replace(old, new))]
+    assert "missing" not in digests and (digests[0] != digests[1]) == outdates
+
+
+def test_a_missing_figure_costs_no_other_of_its_script(tree: Any, tmp_path: Path) -> None:
+    (tmp_path / "benchmarks/script.py").write_text('print(\'{"speed": NaN, "share": 0.5}\')')
+    commit(tmp_path)
+    wrong = tree().measure([], False, Console())
+    assert len(wrong) == 1 and "quick is nan" in wrong[0] and list(tree().notes) == ["part"]
+
+
+@pytest.mark.parametrize("gone", ["src/code.py", "src/more.py"])
+def test_nothing_is_measured_while_a_named_file_is_deleted(tree: Any, tmp_path: Path, gone: str) -> None:
+    (tmp_path / "src/more.py").write_text("")
+    commit(tmp_path)
+    (tmp_path / gone).unlink()
+    with pytest.raises(FootageError, match=rf"{gone} changed since the last commit"):
+        tree().measure([], False, Console())
+
+
 def test_the_digest_is_the_same_in_every_version_of_python(bench: Any) -> None:
     text = b'def f(a, *, b=1):\n    return f"{a!r:>{b}}" if a else [x async for x in b]\n'
     assert bench.digest(text, True) == "c14c69ef281d"
@@ -156,8 +221,10 @@ def test_measured_shown_outdated_and_shown_again(tree: Any, bench: Any, tmp_path
     assert (tmp_path / "README.md").read_text() == README
     assert "how quick" not in (tmp_path / "docs/benchmarks.md").read_text()
     (tmp_path / "src/more.py").write_text("")
+    assert again.changed("quick") == ["src/code.py"], "what git does not know changes nothing"
+    git(tmp_path, "add", "-A")
     assert again.changed("quick") == ["src/code.py", "src/more.py"]
-    (tmp_path / "src/more.py").unlink()
+    git(tmp_path, "rm", "-q", "-f", "src/more.py")
     code.write_text(CODE)
     tree().write_pages()
     assert (tmp_path / "docs/benchmarks.md").read_text() == page

@@ -278,3 +278,7 @@ def test_as_long_as_the_videos_own_steps_ask_for(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r'"one.mp4" and "brief.mp4" no transition of up to 0\.16 s keeps'):
         joins.join([one, brief], to, kind="fade", seconds="auto")
     assert read_metadata(to)["seconds"] == [0.16]
+    frame = video("frame.mp4", 160, 0, 1)
+    with pytest.raises(MediaError, match=r'"frame.mp4" is one frame long.*leave it out'):
+        joins.join([one, frame, other], to, kind="fade", seconds="auto")
+    assert joins.join([frame, brief, frame], to, kind="fade", seconds="auto") == 4

@@ -11,6 +11,7 @@ from av.video.reformatter import Colorspace
 from footage.media import thumbnails as module
 from footage.media.probe import UnusableMedia
 from footage.media.thumbnails import read_thumbnails
+from footage.media.volumes import VolumeScale, write_nifti
 from tests.clips import corners, moving, quadrants, write
 
 
@@ -69,6 +70,14 @@ def test_what_cannot_be_seen_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing at all" * 20)
     with pytest.raises(UnusableMedia):
         read_thumbnails(tmp_path / name)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1e-3, 1e6), (1.0, 1e6, 1e-3)])
+def test_slices_of_a_shape_that_no_picture_has_are_refused(tmp_path: Path, spacing: tuple[float, ...]) -> None:
+    scale = VolumeScale.of_window(0, 100, "HU", spacing)
+    write_nifti(tmp_path / "a.nii.gz", np.zeros((3, 64, 64, 1), np.uint8), scale, {})
+    with pytest.raises(UnusableMedia, match="unusable shape"):
+        read_thumbnails(tmp_path / "a.nii.gz")
 
 
 def test_hd_that_tells_no_colours_has_those_of_hdtv_at_any_length(

@@ -11,7 +11,7 @@ import numpy as np
 
 from footage.media.decode import FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.kinds import VOLUME_SUFFIXES, is_still, suffix_of
-from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe
+from footage.media.probe import MAX_ASPECT, UnusableMedia, VideoInfo, open_video, probe
 from footage.media.reader import PictureDecoder, fit_frames, upright_picture
 from footage.media.volumes import SLICES_RATE, ValueWindow, read_kept
 
@@ -84,6 +84,8 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
         volume = read_kept(path).volume
         depth, height, width = volume.values.shape
         shown_width = max(1, round(width * volume.spacing[2] / volume.spacing[1]))
+        if not 1 / MAX_ASPECT <= shown_width / height <= MAX_ASPECT:  # any number may stand in a header
+            raise UnusableMedia("unusable shape", f"{shown_width}×{height} pixels")
         window = ValueWindow.around(volume.values)
         slices = (
             fit_frames(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
-from footage.errors import ConfigError, LibraryError, nearest
+from footage.errors import ConfigError, LibraryError, MediaError, nearest
 from footage.files import locked
 from footage.library.additions import ClipDetails, Parent
 from footage.library.edit_lists import Shot as TimelineClip
@@ -144,7 +144,16 @@ def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
     It is the shortest transition of which no step, from picture to picture, is larger than the 95th percentile of those
     in the videos themselves, up to ten seconds on either side. What is looked at are pictures of 160 pixels. Where none
     that there is room for keeps to that, the one with the smallest step is taken, and a warning says so.
+
+    Raises:
+        MediaError: a video between two others has one frame, which cannot belong to two transitions.
     """
+    for part, length in zip(film.parts[1:-1], film.lengths[1:-1], strict=True):
+        if length < 2:
+            name = part.sources[0].name
+            raise MediaError(
+                f'"{name}" is one frame long, between two transitions', "leave it out, or put it at an end"
+            )
     scale = min(1.0, EVEN_SIDE / max(film.size))
     size = (max(2, round(film.size[0] * scale)), max(2, round(film.size[1] * scale)))
     look = round(EVEN_LOOK * film.rate)
@@ -157,7 +166,7 @@ def even_overlaps(film: Film, mix: Mixer) -> tuple[int, ...]:
         head = list(lasting(other.pictures(size, film.rate, film.fit), min(look, film.lengths[number + 1])))
         own = [picture_step(*pair) for part in (tail, head) for pair in itertools.pairwise(part)]
         usual = float(np.percentile(own, 95)) if own else 0.0
-        room = max(1, min(most, rooms[number], rooms[number + 1]))
+        room = min(max(1, most), rooms[number], rooms[number + 1])
         taken = min(room, max(1, int(picture_step(tail[-1], head[0]) / max(usual, 0.01))))
         best = (np.inf, taken)
         while best[0] > EVEN_PART * usual and taken <= room:
