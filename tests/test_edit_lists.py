@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,24 @@ def shot(frames: int, rate: Fraction | None, title: str = "a") -> Shot:
 
 def read(text: str, suffix: str, rate: Fraction) -> list[Any]:
     """The clips of a list by OpenTimelineIO and its adapters."""
+    return list(read_whole(text, suffix, rate).find_clips())
+
+
+def read_whole(text: str, suffix: str, rate: Fraction) -> Any:
+    """A list by OpenTimelineIO and its adapters."""
     otio = pytest.importorskip("opentimelineio")
     adapter = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}[suffix]
     options = {"rate": float(rate)} if suffix == ".edl" else {}
-    return list(otio.adapters.read_from_string(text, adapter_name=adapter, **options).find_clips())
+    return otio.adapters.read_from_string(text, adapter_name=adapter, **options)
 
 
 CHILDREN = {
     "fcpxml": "(resources,)?(project,)*",
-    "resources": "((asset|format),)*",
+    "resources": "((asset|effect|format),)*",
     "format": "",
+    "effect": "",
+    "transition": "(filter-video,)?(filter-audio,)?(marker,)*",
+    "filter-video": "(data,)?(param,)*",
     "asset": "(metadata,)?",
     "project": "sequence,",
     "sequence": "(note,)?spine,(metadata,)?",
@@ -55,6 +65,9 @@ ATTRIBUTES = {
         {"name", "uid", "start", "duration", "hasVideo", "format", "hasAudio"}
         | {"audioSources", "audioChannels", "audioRate"},
     ),
+    "effect": ({"id", "uid"}, {"name", "src"}),
+    "transition": (set[str](), {"name", "offset", "duration"}),
+    "filter-video": ({"ref"}, {"name", "enabled"}),
     "project": (set[str](), {"name", "uid", "id", "modDate"}),
     "sequence": (
         {"format"},
@@ -89,7 +102,7 @@ def check_fcpxml(text: str) -> ElementTree.Element:
         needed, allowed = ATTRIBUTES[element.tag]
         assert needed <= set(element.attrib) <= needed | allowed, element.attrib
         assert element.get("tcFormat", "DF") in ("DF", "NDF")
-        for name, kind in (("format", "format"), ("ref", "asset")):
+        for name, kind in (("format", "format"), ("ref", "effect" if element.tag == "filter-video" else "asset")):
             if name in element.attrib:
                 assert identified[element.attrib[name]].tag == kind, "references lead to what they name"
     sequence = root.find("project/sequence")
@@ -103,9 +116,25 @@ def check_fcpxml(text: str) -> ElementTree.Element:
         assert duration <= max(frame, seconds(asset.attrib["duration"])), "not past the media"
         own = seconds(identified[asset.attrib["format"]].attrib["frameDuration"])
         assert (seconds(asset.attrib["duration"]) / own).denominator == 1
+        assert seconds(clip.attrib["start"]) + duration <= max(frame, seconds(asset.attrib["duration"]))
         at += duration
+    check_transitions(list(sequence.iterfind("spine/*")), identified, frame)
     assert seconds(sequence.attrib["duration"]) == at
     return root
+
+
+def check_transitions(spine: list[ElementTree.Element], identified: dict[Any, Any], frame: Fraction) -> None:
+    """Between two clips each, over the cut in their middle, on the edges of frames, of media that go on."""
+    places = [number for number, element in enumerate(spine) if element.tag == "transition"]
+    for number in places:
+        one, transition, other = spine[number - 1 : number + 2]
+        assert one.tag == other.tag == "asset-clip" and transition.find("filter-video") is not None
+        cut, offset = (seconds(each.attrib["offset"]) for each in (other, transition))
+        before, after = cut - offset, offset + seconds(transition.attrib["duration"]) - cut
+        assert (before / frame).denominator == 1 and after - before in (0, frame)
+        assert before <= seconds(other.attrib["start"]), "there is something ahead of its first frame"
+        shown = seconds(one.attrib["start"]) + seconds(one.attrib["duration"])
+        assert shown + after <= seconds(identified[one.attrib["ref"]].attrib["duration"]), "and behind the last"
 
 
 def test_film_of_five_minutes() -> None:
@@ -187,6 +216,89 @@ def test_no_clip_is_longer_than_its_media(timeline: Fraction) -> None:
     for clip in otio:
         media = clip.media_reference.available_range.end_time_exclusive().to_seconds()
         assert clip.source_range.end_time_exclusive().to_seconds() <= max(media, 1 / timeline) + 1e-9
+
+
+def film_with_transitions() -> list[Shot]:
+    """153 frames at 25 a second: a fade of 10, a transition of 7 to a picture, a cut."""
+    return [
+        replace(shot(40, Fraction(25), "a"), taken=35, trail=Fraction(5, 25)),
+        replace(
+            shot(40, Fraction(25), "b"),
+            first=5,
+            taken=28,
+            transition="fade",
+            lead=Fraction(5, 25),
+            trail=Fraction(4, 25),
+        ),
+        replace(shot(1, None, "p"), seconds=Fraction(2), transition="circleopen", lead=Fraction(3, 25)),
+        shot(40, Fraction(25), "c"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".otio", ".xml", ".edl"])
+def test_transitions_are_read_as_they_were_written(suffix: str) -> None:
+    read = read_whole(write_list(film_with_transitions(), "cut", suffix, Fraction(25)), suffix, Fraction(25))
+    (track,) = read.video_tracks()
+    assert read.duration().value == 35 + 28 + 50 + 40
+    offsets = [(each.in_offset.value, each.out_offset.value) for each in track if each.schema_name() == "Transition"]
+    spans = [(each.source_range.start_time.value, each.source_range.duration.value) for each in track.find_clips()]
+    if suffix == ".edl":  # there the new clip begins with the transition
+        assert offsets == [(0, 10), (0, 7)] and spans == [(0, 30), (0, 30), (0, 53), (0, 40)]
+    else:
+        assert offsets == [(5, 5), (3, 4)] and spans == [(0, 35), (5, 28), (3, 50), (0, 40)]
+    kinds = [each.transition_type for each in track if each.schema_name() == "Transition"]
+    assert kinds == ["SMPTE_Dissolve", "Custom_Transition" if suffix == ".otio" else "SMPTE_Dissolve"]
+
+
+def test_transitions_are_called_by_their_names() -> None:
+    film = film_with_transitions()
+    edl = write_list(film, "cut", ".edl", Fraction(25))
+    events = re.findall(r"^(\d{3})  (\S+) +V +(C|D (\d+)) +(\S+) (\S+) (\S+) (\S+)$", edl, re.MULTILINE)
+    assert [(number, reel, kind[0]) for number, reel, kind, *_ in events] == [
+        *[("001", "a", "C"), ("002", "a", "C"), ("002", "b", "D"), ("003", "b", "C"), ("003", "p", "D")],
+        ("004", "c", "C"),
+    ]
+    assert events[1][4:] == ("00:00:01:05",) * 4, "a cut of no length where the dissolve begins"
+    assert events[2][3:] == ("010", "00:00:00:00", "00:00:01:05", "00:00:01:05", "00:00:02:10")
+    assert re.findall(r"D (\d+) .*\n\* EFFECT NAME: (.*)", edl) == [("007", "circleopen")], "a fade needs no name"
+    fcpxml = check_fcpxml(write_list(film, "cut", ".fcpxml", Fraction(25)))
+    found = [tuple(each.attrib[name] for name in ("name", "offset", "duration")) for each in fcpxml.iter("transition")]
+    assert found == [("Cross Dissolve", "6/5s", "2/5s"), ("circleopen", "12/5s", "7/25s")]
+    xml = ElementTree.fromstring(write_list(film, "cut", ".xml", Fraction(25)))
+    assert [each.findtext("effect/name") for each in xml.iter("transitionitem")] == ["Cross Dissolve", "circleopen"]
+    plain = write_list([replace(each, transition="") for each in film], "cut", ".fcpxml", Fraction(25))
+    assert "<transition" not in plain and "<effect" not in plain
+
+
+@pytest.mark.parametrize("timeline", [FILM, Fraction(24), Fraction(25), VIDEO, Fraction(50)])
+def test_no_transition_takes_more_than_media_have(timeline: Fraction) -> None:
+    """Parts of clips of all rates, up to the ends of their media, with transitions that fill them wholly."""
+    second, shots = Fraction(1), list[Shot]()
+    for number, (rate, shown) in enumerate(itertools.product((FILM, Fraction(25), FAST, Fraction(25, 2)), (9, 26, 27))):
+        part = replace(shot(60, rate, f"c{number}"), first=17, taken=shown, lead=17 / rate, trail=(43 - shown) / rate)
+        shots.append(replace(part, transition="" if number == 5 else "fade"))
+    shots += [replace(shot(1, None, "p"), lead=second, trail=second, seconds=second, transition="dissolve"), shots[3]]
+    lasts = sum(each.length(timeline) for each in shots)
+    check_fcpxml(write_list(shots, "cut", ".fcpxml", timeline))
+    edl = read_whole(write_list(shots, "cut", ".edl", timeline), ".edl", timeline)
+    assert edl.duration().value == lasts and len(edl.find_clips()) == len(shots)
+    for suffix in (".otio", ".xml"):
+        (track,) = read_whole(write_list(shots, "cut", suffix, timeline), suffix, timeline).video_tracks()
+        assert track.duration().value == lasts
+        transitions = [each for each in track if each.schema_name() == "Transition"]
+        assert len(transitions) == len(shots) - 2
+        for clip in track.find_clips():
+            before, after = track.neighbors_of(clip)
+            into = before.in_offset.to_seconds() if before in transitions else 0
+            onto = after.out_offset.to_seconds() if after in transitions else 0
+            media, shown = clip.media_reference.available_range, clip.source_range
+            assert shown.start_time.to_seconds() >= into
+            end = shown.end_time_exclusive().to_seconds() + onto
+            assert end <= media.end_time_exclusive().to_seconds() + 1e-9
+            taken = (before.out_offset.value if before in transitions else 0) + (
+                after.in_offset.value if after in transitions else 0
+            )
+            assert taken <= shown.duration.value, "one transition begins behind the end of the other"
 
 
 def test_frames_are_counted_and_paths_are_as_asked_for(tmp_path: Path) -> None:

@@ -155,8 +155,9 @@ def test_an_edit_list_opens_on_the_clips_beside_it(
     with zipfile.ZipFile(io.BytesIO(client.get(made["url"]).content)) as archive:
         archive.extractall(tmp_path / "cut")
     (track,) = otio.adapters.read_from_file(str(tmp_path / "cut" / "Holiday.otio")).video_tracks()
-    places = [(clip.media_reference.target_url, clip.source_range.start_time.value) for clip in track]
+    places = [(clip.media_reference.target_url, clip.source_range.start_time.value) for clip in track.find_clips()]
     assert places == [("clips/sea-1.mp4", 5), ("clips/cat-2.mp4", 5)]
+    assert (track[1].transition_type, track[1].in_offset.value, track[1].out_offset.value) == ("SMPTE_Dissolve", 5, 5)
     assert all(count_frames(tmp_path / "cut" / place).frames == 40 for place, _ in places)
 
 

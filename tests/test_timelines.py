@@ -215,8 +215,11 @@ def test_by_the_command_line_as_a_video_a_list_and_in_a_library(folder: Path, tm
     listed, copy = tmp_path / "film.otio", tmp_path / "copy.json"
     main(["film", "Sommer", "--library", str(library), "--to", str(listed)])
     (track,) = otio.adapters.read_from_file(str(listed)).video_tracks()
-    spans = [(clip.source_range.start_time.value, clip.source_range.duration.value) for clip in track]
+    spans = [(clip.source_range.start_time.value, clip.source_range.duration.value) for clip in track.find_clips()]
     assert spans[:2] == [(10, 22), (2, 38)]  # cut in the middle of the transitions
+    (wipe,) = (each for each in track if isinstance(each, otio.schema.Transition))  # none from the card, which is none
+    assert track.index(wipe) == 1 and (wipe.in_offset.value, wipe.out_offset.value) == (2, 3)
+    assert wipe.name == "wipeleft" and wipe.transition_type == "Custom_Transition"
     main(["film", "Sommer", "--library", str(library), "--to", str(copy)])
     with Library(library) as opened:
         assert [part.clip for part in read_timeline(copy).parts] == [None, *(opened.get(n).digest for n in (1, 2, 3))]

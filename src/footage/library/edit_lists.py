@@ -3,12 +3,17 @@
 Times are whole frames of exact rates. `.otio` and `.edl` (CMX 3600) are written by OpenTimelineIO; FCPXML 1.8 (Final
 Cut Pro) and xmeml 4 (Final Cut Pro 7, Premiere, Resolve) here, after Apple's document types, which that library's
 adapters do not keep to.
+
+Shots stand one behind the other, from cut to cut. A transition lies over the cut in its middle: its first frames are
+the last that are shown of the shot before, mixed with what the next one's media hold ahead of its first, and the other
+way round behind the cut. So none changes where shots stand, or how long all is.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -31,6 +36,12 @@ STILL_RATE = Fraction(25)
 """Rate of a timeline that holds pictures only."""
 STILL_SECONDS = 4
 """How long a picture stands."""
+DISSOLVES = ("fade", "dissolve")
+"""Kinds of transitions that every cutting program has; for others one stands in lists, with their name."""
+CROSS_DISSOLVE = "Cross Dissolve"
+"""What Apple's programs call it."""
+CROSS_DISSOLVE_UID = "FxPlug:4731E73A-8DAC-4113-9A30-AE85B1761265"
+"""By which Final Cut Pro finds it."""
 INSTALL = 'pip install "footage[timeline]"'
 
 
@@ -58,6 +69,12 @@ class Shot:
     """Pictures that are shown; None for all from there on."""
     seconds: Fraction | None = None
     """For how long a picture stands; None for `STILL_SECONDS`."""
+    transition: str = ""
+    """Kind of the transition from the shot before; empty for a cut."""
+    lead: Fraction = Fraction(0)
+    """Seconds for which it is seen in that transition already before its first picture."""
+    trail: Fraction = Fraction(0)
+    """Seconds for which it is seen behind its last one, in the transition to the next."""
 
     @classmethod
     def of(cls, entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
@@ -89,13 +106,28 @@ class Shot:
         shown = self.frames - self.first if self.taken is None else self.taken
         return max(1, math.floor(shown / self.rate * timeline))
 
+    @property
+    def label(self) -> str:
+        """Name of its transition, as Apple's programs show it."""
+        return CROSS_DISSOLVE if self.transition in DISSOLVES else self.transition
+
     def begin(self, timeline: Fraction) -> int:
         """Return where it begins within its file, in frames of a timeline of a rate."""
-        return 0 if self.rate is None else math.floor(self.first / self.rate * timeline)
+        return self.handles(timeline)[0] if self.rate is None else math.floor(self.first / self.rate * timeline)
+
+    def handles(self, timeline: Fraction) -> tuple[int, int]:
+        """Return how many frames of a timeline transitions take ahead of it and behind it, and its media have."""
+        lead, trail = round(self.lead * timeline), round(self.trail * timeline)
+        if self.rate is None:
+            return lead, trail
+        spare = math.floor((self.frames - self.first) / self.rate * timeline) - self.length(timeline)
+        return min(lead, self.begin(timeline)), max(0, min(trail, spare))
 
     def own(self, timeline: Fraction) -> tuple[int, Fraction]:
         """Return its length and rate by which it is counted itself; a picture by the timeline's."""
-        return (self.length(timeline), timeline) if self.rate is None else (self.frames, self.rate)
+        if self.rate is None:
+            return self.length(timeline) + sum(self.handles(timeline)), timeline
+        return self.frames, self.rate
 
 
 def timeline_rate(shots: Sequence[Shot], asked: Fraction | None, suffix: str) -> Fraction:
@@ -114,6 +146,21 @@ def timecode_rate(rate: Fraction) -> Fraction:
     return multiples[0] if multiples else min(TIMECODES, key=lambda usual: abs(usual - rate))
 
 
+def overlaps(shots: Sequence[Shot], rate: Fraction) -> list[tuple[int, int]]:
+    """Return how far each transition lies before and behind its cut, in frames of a timeline of a rate.
+
+    The first is that into the first shot, the last that out of the last one: both are (0, 0), as cuts are. A cut is in
+    the middle, with the odd frame behind it, as programs see it that tell no more than "centred"; of a transition for
+    which media have too few frames at the timeline's rate, the ends are left out.
+    """
+    found = [(0, 0)]
+    for one, other in itertools.pairwise(shots):
+        room = min(one.handles(rate)[1], other.length(rate))
+        before = min(other.handles(rate)[0], room, one.length(rate) - found[-1][1])
+        found.append((before, min(room, before + 1)) if other.transition else (0, 0))
+    return [*found, (0, 0)]
+
+
 def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:
     """Return the text of an edit list.
 
@@ -127,7 +174,7 @@ def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) ->
         LibraryError: OpenTimelineIO or its adapter is needed and not installed, or cannot write them.
     """
     if suffix in (".otio", ".edl"):
-        return _by_opentimelineio(shots, name, suffix, rate)
+        return opentimelineio_text(shots, name, suffix, rate)
     root = fcpxml_project(shots, name, rate) if suffix == ".fcpxml" else xmeml_sequence(shots, name, rate)
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, encoding="unicode")
@@ -135,7 +182,8 @@ def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) ->
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE {root.tag}>\n{text}\n'
 
 
-def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:
+def opentimelineio_text(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:
+    """Return an edit list as OpenTimelineIO writes it: .otio or .edl; see `write_list`."""
     try:
         import opentimelineio as otio
     except (ImportError, OSError, RuntimeError) as error:
@@ -146,7 +194,13 @@ def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Frac
         return otio.opentime.TimeRange(start, length)
 
     track, reels = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video), set[str]()
-    for shot in shots:
+    for shot, (before, after) in zip(shots, overlaps(shots, rate), strict=False):
+        if before + after:
+            types = otio.schema.TransitionTypes
+            kind = types.SMPTE_Dissolve if suffix == ".edl" or shot.transition in DISSOLVES else types.Custom
+            offsets = (otio.opentime.RationalTime(frames, float(rate)) for frames in (before, after))
+            about = {"footage": {"kind": shot.transition}}
+            track.append(otio.schema.Transition(shot.transition, kind, *offsets, metadata=about))
         reference = otio.schema.ExternalReference(shot.url, available_range=span(*shot.own(rate)))
         reference.name = shot.name
         shown = span(shot.length(rate), rate, shot.begin(rate))
@@ -171,6 +225,13 @@ def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Frac
     if suffix == ".edl":  # its adapter does not say how frames are counted
         counting = f"FCM: {'DROP' if rate in DROPPING else 'NON-DROP'} FRAME"
         text = re.sub(r"\A(TITLE: .*\n)?", lambda title: f"{title.group()}{counting}\n", text)
+        kinds = iter([shot.transition for shot, cut in zip(shots, overlaps(shots, rate), strict=False) if any(cut)])
+
+        def named(event: re.Match[str]) -> str:
+            kind = next(kinds)
+            return event.group() + ("" if kind in DISSOLVES else f"\n* EFFECT NAME: {kind}")
+
+        text = re.sub(r"^\d{3,}  \S+ +V +D .*$", named, text, flags=re.MULTILINE)
     return text
 
 
@@ -196,18 +257,28 @@ def fcpxml_project(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementT
 
     frame = format_id(rate, *_frame_size(shots))
     project = ElementTree.SubElement(root, "project", name=name)
-    lengths = [shot.length(rate) for shot in shots]
+    lengths, joined = [shot.length(rate) for shot in shots], overlaps(shots, rate)
+    if any(map(any, joined)):
+        ElementTree.SubElement(resources, "effect", id="e1", name=CROSS_DISSOLVE, uid=CROSS_DISSOLVE_UID)
     counting = "DF" if rate in DROPPING else "NDF"
     times = {"duration": _seconds(sum(lengths), rate), "tcStart": "0s", "tcFormat": counting}
     spine = ElementTree.SubElement(ElementTree.SubElement(project, "sequence", {"format": frame, **times}), "spine")
     for number, (shot, length) in enumerate(zip(shots, lengths, strict=True)):
-        own = shot.own(rate) if shot.rate in TIMECODES else (length, rate)  # there are no formats of other rates
+        begin, own = _seconds(shot.begin(rate), rate), shot.own(rate)
+        if shot.rate in TIMECODES:
+            begin = _seconds(shot.first, shot.rate)
+        elif shot.rate is not None:  # there are no formats of other rates
+            own = max(1, math.floor(shot.frames / shot.rate * rate)), rate
         kind = {"format": format_id(own[1], shot.height, shot.width)}
         sound = {"hasAudio": "1", "audioSources": "1"} if shot.has_audio else {}
         about = {"id": f"a{number + 1}", "name": shot.name, "src": shot.url, "start": "0s", "duration": _seconds(*own)}
         ElementTree.SubElement(resources, "asset", {**about, "hasVideo": "1", **kind, **sound})
-        place = {"offset": _seconds(sum(lengths[:number]), rate), "duration": _seconds(length, rate)}
-        begin = "0s" if shot.rate is None else _seconds(shot.first, shot.rate)
+        cut, (before, after) = sum(lengths[:number]), joined[number]
+        if before + after:
+            place = {"offset": _seconds(cut - before, rate), "duration": _seconds(before + after, rate)}
+            transition = ElementTree.SubElement(spine, "transition", {"name": shot.label, **place})
+            ElementTree.SubElement(transition, "filter-video", ref="e1", name=CROSS_DISSOLVE)
+        place = {"offset": _seconds(cut, rate), "duration": _seconds(length, rate)}
         about = {"ref": f"a{number + 1}", "name": shot.title, "start": begin, **place, **kind}
         ElementTree.SubElement(spine, "asset-clip", {**about, "tcFormat": "NDF"})
     return root
@@ -245,13 +316,22 @@ def xmeml_sequence(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementT
     add_rate(frame, rate)
     height, width = _frame_size(shots)
     add(frame, width=width, height=height, pixelaspectratio="square")
-    track, start = ElementTree.SubElement(video, "track"), 0
+    track, start, joined = ElementTree.SubElement(video, "track"), 0, overlaps(shots, rate)
     for number, (shot, length) in enumerate(zip(shots, lengths, strict=True), 1):
+        (before, after), (ahead, behind) = joined[number - 1 : number + 1]
+        if before + after:
+            transition = ElementTree.SubElement(track, "transitionitem")
+            add_rate(transition, rate)
+            add(transition, start=start - before, end=start + after, alignment="center")
+            effect = ElementTree.SubElement(transition, "effect")
+            add(effect, name=shot.label, effectid=CROSS_DISSOLVE, effecttype="transition", mediatype="video")
         item = ElementTree.SubElement(track, "clipitem", id=f"clipitem-{number}")
         add(item, name=shot.title, enabled="TRUE", duration=length)
         add_rate(item, rate)
         begin = shot.begin(rate)
-        add(item, start=start, end=start + length, **{"in": begin, "out": begin + length})
+        # -1: at the cut of the transition, of which in and out hold the whole.
+        add(item, start=-1 if before + after else start, end=-1 if ahead + behind else start + length)
+        add(item, **{"in": begin - before, "out": begin + length + behind})
         start += length
         source = ElementTree.SubElement(item, "file", id=f"file-{number}")
         count, unit = shot.own(rate)

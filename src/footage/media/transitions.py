@@ -227,6 +227,8 @@ class Film:
     """Of each part's sound, 1 for as it is; empty for that."""
     track: Callable[[], Iterator[Channels]] | None = None
     """What is heard in place of the parts' own sound: (2, n) at `TRACK_RATE`; None for that."""
+    kinds: tuple[str, ...] = ()
+    """Names of the transitions, "" for a cut, as edit lists tell them; empty where there are none."""
 
     @property
     def frames(self) -> int:

@@ -169,6 +169,7 @@ class FilmMaker:
             tuple(overlaps),
             tuple(mixes),
             tuple(each.part.level * timeline.level for each in measured),
+            kinds=tuple("" if part.transition is None else part.transition.kind for part in timeline.parts[1:]),
         )
         if timeline.music is None and self.music is None:
             return film

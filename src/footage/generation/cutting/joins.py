@@ -325,7 +325,7 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
     """Write a film as an edit list (.otio, .edl, .fcpxml, .xml), which opens on its videos.
 
     Such lists hold clips with in and out: where the film has a transition they are cut in its middle, so that it stays
-    as long; cards with a title are left out.
+    as long, and the transition lies over the cut; cards with a title are left out, and transitions to and from them.
 
     Args:
         film: of clips.
@@ -337,10 +337,12 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
     """
     shots = []
     overlaps = (0, *(film.overlaps or (0,) * (len(film.parts) - 1)), 0)
-    for number, (part, length) in enumerate(zip(film.parts, film.lengths, strict=True)):
-        cut = part.under if isinstance(part, Titled) else part
+    kinds = ("", *(film.kinds or ("",) * (len(film.parts) - 1)), "")
+    cuts = [part.under if isinstance(part, Titled) else part for part in film.parts]
+    for number, (cut, length) in enumerate(zip(cuts, film.lengths, strict=True)):
         if not isinstance(cut, Cut):
             continue
+        before, after = (isinstance(each, Cut) for each in ([None, *cuts][number], [*cuts, None][number + 1]))
         still = Footage(cut.path).is_picture
         count = None if still else count_frames(cut.path)
         height, width = Footage(cut.path).size() if count is None else (count.height, count.width)
@@ -363,6 +365,9 @@ def write_film_list(film: Film, to: Path, urls: Mapping[Path, str] | None = None
                 begin,
                 min(end - begin, max(1, round(taken / film.rate * own))),
                 max(1, taken) / film.rate if still else None,
+                kinds[number] if before else "",
+                before * (overlaps[number] // 2) / film.rate,
+                after * ((overlaps[number + 1] + 1) // 2) / film.rate,
             )
         )
     if not shots:
