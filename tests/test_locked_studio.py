@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
@@ -11,8 +12,9 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,6 +29,8 @@ from footage.machines.local import memory_folder
 from footage.studio import state
 from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
+from footage.studio.command_jobs import CommandJobs
+from footage.studio.routes import clips
 from footage.studio.security import Keys
 from footage.studio.state import Studio, temporary_in_memory
 from footage.studio.worker import Worker
@@ -154,9 +158,72 @@ def test_what_it_makes_data_sets_of_is_locked(client: TestClient, studio: Studio
     assert [(entry.name, entry.damaged) for entry in studio.catalog.datasets()] == [("data/secret", "")]
     strip = client.get("/api/datasets/strip", params={"name": "data/secret"})
     assert strip.content[8:12] == b"WEBP" and strip.headers["cache-control"] == "no-store"
-    assert client.get("/datasets/audit", params={"name": "data/secret"}).status_code in (200, 404)
+    audit = client.get("/data/audit", params={"name": "data/secret"})
+    assert audit.status_code == 200 and audit.headers["cache-control"] == "no-store" and told(tmp_path) == []
     refused = client.post("/api/jobs/evaluate", json={"made": ["data/secret"], "real": "shapes", "options": {}})
     assert refused.status_code == 400 and "in the plain" in refused.json()["problem"], refused.text
+
+
+@in_memory
+def test_data_sets_are_locked_by_the_librarys_key_and_no_other(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(locked.KEY_FILE, str(tmp_path / "another.key"))
+    commands = CommandJobs(studio.catalog, lambda *_: None, studio.library.folder)
+    monkeypatch.setattr(commands, "_run", lambda *_: None)
+    request = {"sources": ["given"], "to": "data/secret", "options": {}}
+    for _ in range(2):  # the second time it is brought up to date
+        commands.ingest(studio.library.jobs.submit("ingest", request, 10))
+    header = locked.read_header(tmp_path / "models" / "data" / "secret")
+    assert header["key"]["from"] == "passphrase" and not (tmp_path / "another.key").exists()
+    (tmp_path / "models" / "plain").mkdir()
+    (tmp_path / "models" / "plain" / "dataset.json").touch()
+    with pytest.raises(LockError, match="holds something that is not locked"):
+        commands.ingest(studio.library.jobs.submit("ingest", {**request, "to": "plain"}, 10))
+
+
+@in_memory
+def test_what_was_locked_while_a_report_waited_is_not_shown(studio: Studio, tmp_path: Path) -> None:
+    hidden = tmp_path / "models" / "data" / "hidden"
+    locks.lock_new(hidden, "passphrase")
+    files.write_json(hidden / "dataset.json", {})
+    report = {"report": "one", "options": {}, "clips": 16}
+    for kind, request in (
+        ("evaluate", {"made": ["data/hidden"], "real": "shapes"}),
+        ("privacy", {"model": "data/hidden", "data": "shapes"}),
+    ):
+        job = studio.library.jobs.submit(kind, {**request, **report}, 10)
+        assert studio.library.jobs.claim("worker", [kind]) is not None
+        ended = Worker(studio.library, studio.catalog).do(job)
+        assert ended.state == "failed" and "in the plain" in ended.message
+    assert not (tmp_path / "models" / "reports").exists()
+
+
+@in_memory
+def test_nothing_is_opened_for_a_browser_that_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks.lock_new(tmp_path / "library", "passphrase")
+    files.write_bytes(tmp_path / "library" / "clip.mp4", bytes(50))
+    monkeypatch.setattr(clips, "BLOCK", 10)
+
+    async def sent(then_gone: bool) -> list[dict[str, Any]]:
+        messages, waiting = list[dict[str, Any]](), asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if not then_gone or not messages:
+                await waiting.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            messages.append(dict(message))
+            waiting.set() if then_gone else None
+            await asyncio.sleep(0)
+
+        scope = {"type": "http", "method": "GET", "headers": []}
+        await clips.StoredFile(tmp_path / "library" / "clip.mp4")(scope, receive, send)
+        return messages
+
+    assert sum(len(message.get("body", b"")) for message in asyncio.run(sent(False))) == 50
+    assert sum(len(message.get("body", b"")) for message in asyncio.run(sent(True))) < 50
 
 
 @in_memory

@@ -19,11 +19,13 @@ from footage.commands.main import main
 from footage.commands.train import ingest, train
 from footage.config import IngestConfig
 from footage.data.clips import DatasetClips, Loader
-from footage.data.locked_arrays import Pages, load_bytes
+from footage.data.locked_arrays import PIECE, Pages, load_bytes
 from footage.data.store import Dataset
-from footage.errors import ConfigError, FootageError, KeyNeeded, LockError
+from footage.data.talker import SPOKEN, pronounced
+from footage.errors import ConfigError, FootageError, KeyNeeded, LockError, MediaError
 from footage.files import locked
 from footage.machines.local import environment
+from footage.media import narrator
 from footage.models.card import read_info
 from footage.trust import locks
 from tests.clips import moving, write
@@ -93,11 +95,44 @@ def test_random_access_is_as_of_a_plain_file(tmp_path: Path) -> None:
                 plain += bytes(max(0, at - len(plain)))
                 plain[at : at + len(part)] = part
     assert files.read_bytes(path) == plain and locked.size(path) == len(plain)
-    for pages in (Pages(), Pages(limit=len(plain) - 1)):  # kept in memory, and opened whenever they are read
+    # Kept in memory, in part, and opened whenever they are read.
+    for pages in (Pages(), Pages(limit=len(plain) - 1), Pages(limit=0)):
         array = load_bytes(path, pages)
         for _ in range(50):
             first, last = sorted(rng.integers(0, len(plain), 2).tolist())
             assert array[first:last].tobytes() == plain[first:last] and not array[first:last].flags.writeable
+
+
+def test_room_for_opened_pages_is_taken_as_they_are_read_and_given_back(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "a", "passphrase")
+    plain = np.random.default_rng(0).bytes(3 * PIECE - 5)
+    for name in "xy":
+        files.write_bytes(tmp_path / "a" / name, plain)
+    pages = Pages(limit=2 * PIECE)
+    first, second = (load_bytes(tmp_path / "a" / name, pages) for name in "xy")
+    assert pages.left == 2 * PIECE, "opening a file takes nothing"
+    assert second[5:9].tobytes() == plain[5:9] and pages.left == PIECE
+    assert first[PIECE : PIECE + 9].tobytes() == plain[PIECE : PIECE + 9] and pages.left == 0
+    for array in (first, second):  # kept in part
+        assert array[0 : len(plain)].tobytes() == plain and pages.left == 0
+        assert array[PIECE - 70_000 : PIECE + 70_000].tobytes() == plain[PIECE - 70_000 : PIECE + 70_000]
+    del array, first
+    assert pages.left == PIECE
+
+
+def test_programs_that_are_not_ours_are_told_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "speak"
+    program.write_text(f'#!/bin/sh\nenv >> "{tmp_path}/told"\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv(locked.NEW_PASSPHRASE, "another")
+    monkeypatch.setenv(locked.KEY_FILE, "/a/key")
+    with pytest.raises(MediaError):
+        narrator.say(f"{program} {{out}} {{text}}", "hello", tmp_path / "out.wav")
+    with pytest.raises(ConfigError):
+        pronounced(str(program), next(iter(SPOKEN)))
+    told = (tmp_path / "told").read_text()
+    assert told.count("PATH=") >= 2
+    assert not any(name in told for name in (locked.PASSPHRASE, locked.NEW_PASSPHRASE, locked.KEY_FILE))
 
 
 @pytest.mark.parametrize("grow", ["truncate", "seek", "both"])

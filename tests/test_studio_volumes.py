@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import gzip
+import json
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from fastapi import HTTPException
 
 from footage.data import phantoms
 from footage.data.ingest.volumes import read_volume
 from footage.data.store import Dataset
 from footage.errors import MediaError
+from footage.files import locked
 from footage.library.additions import ClipDetails
 from footage.library.import_export import ExportOptions
 from footage.library.library import Library
+from footage.machines.local import memory_folder
 from footage.media.geometry import ORIENTATION, VolumeScale
 from footage.media.kinds import stem_of, suffix_of, with_suffix
 from footage.media.volumes import ValueWindow, read_kept, read_nifti
@@ -25,9 +35,11 @@ from footage.studio import volume_process
 from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
 from footage.studio.clip_jobs import uses
+from footage.studio.routes import planes
 from footage.studio.security import Keys
-from footage.studio.state import Studio
+from footage.studio.state import Studio, temporary_in_memory
 from footage.studio.volume_process import VolumeQuestion, halved, levels_of, show
+from footage.trust import locks
 from tests.clips import moving, write
 from tests.models import save_tiny_model
 from tests.studios import client_of, opened_page, work_off
@@ -151,6 +163,58 @@ def test_half_of_the_resolution_is_the_mean_of_blocks() -> None:
         [[levels[t : t + 2, h : h + 2, w : w + 2].mean() for w in (0, 2, 4, 6)] for h in (0, 2, 4)] for t in (0, 2, 4)
     ]
     assert np.abs(half - np.array(blocks)).max() < 2
+
+
+@pytest.mark.skipif(memory_folder() is None, reason="this machine has no files in memory")
+@pytest.mark.nightly
+def test_levels_of_a_locked_volume_lie_in_memory_or_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, "correct horse battery")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    models = tmp_path / "models"
+    locks.lock_folder(save_volumes(models), "passphrase")
+    shutil.rmtree(models / "体片")
+    asked = {"name": "体", "number": 0}
+    for name in ("plain", "hidden"):
+        if name == "hidden":
+            locks.lock_new(tmp_path / name, "passphrase")
+        with Library(tmp_path / name) as library, contextlib.ExitStack() as held:
+            if library.key_source:
+                held.enter_context(temporary_in_memory())
+            studio = Studio(library, Catalog(models), Keys())
+            with client_of(studio) as client:
+                answer = client.get("/api/datasets/volume", params=asked)
+                if name == "plain":
+                    assert answer.status_code == 400 and "in a temporary file" in answer.json()["problem"]
+                    continue
+                levels = client.get(answer.json()["parts"][0]["url"])
+                assert levels.headers["cache-control"] == "no-store"
+                sign = levels.content[len(levels.content) // 2 :][:64]  # inside the body
+                assert len(set(sign)) > 8
+                assert not any(sign in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_volume_that_cannot_be_shown_leaves_nothing_and_a_full_disk_is_said(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refuse(*_: object) -> dict[str, Any]:
+        raise HTTPException(422, "damaged")
+
+    monkeypatch.setattr(planes, "checked", refuse)
+    views = planes.VolumeViews(studio)
+    with pytest.raises(HTTPException):
+        asyncio.run(views.show("one", file="x.nii"))
+    assert not list(views._folder._folder.iterdir())
+    views.close()
+
+    def fill(_: VolumeQuestion) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(volume_process, "show", fill)
+    monkeypatch.setattr(volume_process, "limit_process", lambda *_: None)
+    volume_process.main([VolumeQuestion(to="", seconds=1, memory=1).command()[-1]])
+    assert "the disk is full" in json.loads(capsys.readouterr().out)["problem"]
 
 
 def test_a_large_volume_comes_by_halves_and_one_too_large_by_half(

@@ -19,8 +19,6 @@ from footage.files import file_digest, locked
 from footage.machines.local import environment
 from footage.trust import locks
 
-NEW_PASSPHRASE = "FOOTAGE_NEW_PASSPHRASE"
-"""Variable of the environment: what `lock --change-key` changes the passphrase to."""
 SHORTEST = 8
 """Characters of a new passphrase, at least."""
 
@@ -139,7 +137,7 @@ def lock(
                 locks.make_key_file(new_key_file)
                 source, hidden = "key-file", locked.secret("key-file", key_file=new_key_file)
             elif not keyring:
-                hidden = new_passphrase(NEW_PASSPHRASE).encode()
+                hidden = new_passphrase(locked.NEW_PASSPHRASE).encode()
             locks.change_key(path, source, hidden)
             console.print(f"changed  the key of {path}; its files are as they were")
             return Locked(path, 0)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import mmap
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,35 @@ KEPT = 2**30
 Bytes = npt.NDArray[np.uint8]
 
 
-class Pages:
-    """Room in memory for the opened pages of some files; those of others are opened whenever they are read.
+PIECE = 32 * PAGE
+"""Bytes for which room is taken at once: 2 MiB, as many as the system gives at once (`fresh_memory`)."""
 
-    Nothing is let go for something else: clips are read in a new order in each epoch, and what was not read for
-    longest is as likely to be read next as any other.
+
+class Pages:
+    """Room in memory for the opened pages of files; where there is none left, pages are opened whenever they are read.
+
+    Nothing is let go for something else, but with its file: clips are read in a new order in each epoch, and what was
+    not read for longest is as likely to be read next as any other.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self.left = min(KEPT, psutil.virtual_memory().available // 4) if limit is None else limit
         self._guard = threading.Lock()
 
-    def take(self, size: int) -> bool:
-        """Take room for a whole file; False where there is none left."""
+    def take(self, taken: npt.NDArray[np.bool_], piece: int) -> bool:
+        """Take room for a piece of a file, among those that are `taken`; False where there is none left."""
+        if taken[piece]:
+            return True
         with self._guard:
-            fits = size <= self.left
-            self.left -= size if fits else 0
-        return fits
+            if not taken[piece] and self.left >= PIECE:
+                self.left -= PIECE
+                taken[piece] = True
+        return bool(taken[piece])
+
+    def give_back(self, taken: npt.NDArray[np.bool_]) -> None:
+        """Give back the room of a file that is no longer used."""
+        with self._guard:
+            self.left += PIECE * int(taken.sum())
 
 
 def fresh_memory(size: int) -> Bytes:
@@ -68,9 +81,11 @@ class LockedBytes:
         self.file = LockedFile(path, *opened_folder(folder), name_below(path, folder))
         self.file.close()  # it is read through the map, by many threads
         self._stored = np.memmap(path, np.uint8, "r").data
-        self._kept = fresh_memory(self.file.size) if pages.take(self.file.size) else None
+        self._kept = fresh_memory(self.file.size)
         self._there = np.zeros(-(-self.file.size // PAGE), np.bool_)
         """Which pages are open in `_kept`."""
+        self._pages, self._taken = pages, np.zeros(-(-self.file.size // PIECE), np.bool_)
+        weakref.finalize(self, pages.give_back, self._taken)
         self._edge: tuple[int, Bytes] = -1, np.empty(0, np.uint8)
         """A page that was opened for a part of it, and its number, where none are kept: what follows begins in it."""
 
@@ -80,14 +95,12 @@ class LockedBytes:
     def __getitem__(self, span: slice) -> Bytes:
         begin, end, step = span.indices(self.file.size)
         assert step == 1
-        if self._kept is None:
-            part = self._opened(begin, max(begin, end))
-        else:
-            first = begin // PAGE
-            for number in (first + np.flatnonzero(~self._there[first : -(-end // PAGE)])).tolist():
+        first, last = begin // PAGE, -(-end // PAGE)
+        for number in (first + np.flatnonzero(~self._there[first:last])).tolist():
+            if self._pages.take(self._taken, number * PAGE // PIECE):
                 self._open(number, self._kept[number * PAGE : (number + 1) * PAGE])
                 self._there[number] = True
-            part = self._kept[begin:end]
+        part = self._kept[begin:end] if self._there[first:last].all() else self._opened(begin, end)
         part.flags.writeable = False
         return part
 
@@ -96,14 +109,16 @@ class LockedBytes:
         self.file.open_into(number, self._stored[at : at + PLACE], into.data)
 
     def _opened(self, begin: int, end: int) -> Bytes:
-        """Return bytes that are not kept: whole pages are opened in their place, of others the part is copied."""
+        """Return bytes that are not all kept: whole pages are opened in their place, of others the part is copied."""
         part, at = np.empty(end - begin, np.uint8), begin
         while at < end:
             number, first = divmod(at, PAGE)
             length = min(PAGE, self.file.size - number * PAGE)
             count = min(length - first, end - at)
             place = part[at - begin : at - begin + count]
-            if count == length:
+            if self._there[number]:
+                place[:] = self._kept[at : at + count]
+            elif count == length:
                 self._open(number, place)
             else:
                 held, page = self._edge  # another thread may exchange it meanwhile

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from footage.data.store import Frames
 from footage.errors import ConfigError
+from footage.files import locked
 
 Floats = npt.NDArray[np.float32]
 Places = float | np.floating[Any] | npt.NDArray[Any]
@@ -300,6 +301,7 @@ def pronounced(program: str, language: str) -> tuple[tuple[tuple[str, float], ..
             encoding="utf-8",
             errors="replace",
             timeout=ESPEAK_SECONDS,
+            env=locked.foreign_environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"{' '.join(command)} cannot be run ({error})", remedy) from None

@@ -47,8 +47,8 @@ PLACE = NONCE + PAGE + TAG
 """Bytes of a whole page on disk."""
 NUMBER = 16
 HEAD = len(MAGIC) + 2 * NUMBER + 8 + NONCE + TAG
-PASSPHRASE, KEY_FILE = "FOOTAGE_PASSPHRASE", "FOOTAGE_KEY_FILE"
-"""Variables of the environment: the passphrase; the path of a key file."""
+PASSPHRASE, KEY_FILE, NEW_PASSPHRASE = "FOOTAGE_PASSPHRASE", "FOOTAGE_KEY_FILE", "FOOTAGE_NEW_PASSPHRASE"
+"""Variables of the environment: passphrase; path of a key file; what `lock --change-key` changes the passphrase to."""
 SCRYPT = {"n": 2**17, "r": 8, "p": 1}
 """Cost of a passphrase: 128 MiB, and about .4 s."""
 MOST_SCRYPT = 2**30
@@ -167,6 +167,11 @@ def ask_keyring(action: str, *arguments: str) -> object:
         remedy = EXTRA if isinstance(problem, ImportError) else "use a passphrase or a key file"
         raise LockError(f"the system's keyring cannot be used ({why})", remedy)
     return answers[0]
+
+
+def foreign_environment() -> dict[str, str]:
+    """Return the environment for a program that is not ours: without what opens locked folders."""
+    return {name: value for name, value in os.environ.items() if name not in (PASSPHRASE, KEY_FILE, NEW_PASSPHRASE)}
 
 
 SOURCES = ("passphrase", "key-file", "keyring")

@@ -6,7 +6,6 @@ writes, and `{name}`, who speaks, in a script. It is run without a shell.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -103,7 +102,7 @@ def say(command: str, text: str, out: Path, name: str = "") -> Path:
             text=True,
             errors="replace",
             timeout=SPEECH_SECONDS,
-            env={name: value for name, value in os.environ.items() if name != locked.PASSPHRASE},
+            env=locked.foreign_environment(),
         )
     except OSError as error:
         raise ConfigError(

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from typing import Any
 from footage import files
 from footage.config import Config
 from footage.config.presets import PRESETS
+from footage.data.clips import BUILT_IN
 from footage.data.store import read_dataset_info
 from footage.errors import ConfigError, DatasetError, FootageError
+from footage.files import locked
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
 from footage.studio.training_form import family
@@ -246,6 +248,17 @@ class Catalog:
             if (path := self._find(kind).get(name)) is not None:
                 return path.resolve()
         raise ConfigError(f'there is no data set, model or run "{name}"', "see the lists of them")
+
+    def check_plain(self, names: Sequence[str]) -> None:
+        """Refuse models and data sets that are not there, or are locked: a report shows clips of them.
+
+        Raises:
+            ConfigError
+        """
+        for name in names:
+            if name not in BUILT_IN and locked.folder_of(self.place(name)) is not None:
+                problem = f'"{name}" is locked, and the report would show clips of it in the plain'
+                raise ConfigError(problem, "write one where you want it: footage evaluate … --report FILE")
 
     def refresh(self) -> None:
         """Look at the folder anew when something is asked for the next time."""

@@ -25,6 +25,7 @@ from footage.config.presets import knob_words
 from footage.data.clips import BUILT_IN
 from footage.data.ingest.erasure import find_named
 from footage.errors import FootageError
+from footage.files import locked
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
@@ -32,6 +33,7 @@ from footage.machines.local import lower_priority
 from footage.studio.catalog import Catalog
 from footage.studio.clip_jobs import RELATIONS
 from footage.training.run_folder import RunFolder, read_status
+from footage.trust import locks
 
 NICENESS = 10
 """By how much the priority of what computes for long is lowered (`nice`)."""
@@ -158,15 +160,15 @@ class CommandJobs:
     Args:
         catalog: the folder in which all is made, and where data, models and runs are found by their names.
         report: says how far a job is; raises what ends it where it was given up.
-        key_source: where the library's key comes from, see `Library.key_source`: what is made of what is locked is
-            locked by that too, or lies in memory.
+        locked_by: the folder of the library, where that is locked: data sets are locked by the same key, and other
+            things lie in memory.
     """
 
     def __init__(
-        self, catalog: Catalog, report: Callable[[BackgroundJob, float, str], None], key_source: str = ""
+        self, catalog: Catalog, report: Callable[[BackgroundJob, float, str], None], locked_by: Path | None = None
     ) -> None:
         self._catalog, self._report, self._folder = catalog, report, catalog.folder.resolve()
-        self._key_source = key_source
+        self._locked_by = locked_by
 
     def ingest(self, job: BackgroundJob) -> dict[str, Any]:
         """Make a data set, or bring it up to date; return its name and that of its audit."""
@@ -174,8 +176,11 @@ class CommandJobs:
         name = request["to"]
         words = ["ingest", *request["sources"], "--to", str(self._folder / name), *knob_words(request["options"])]
         words += [] if request.get("advise", True) else ["--no-advise"]
-        words += ["--lock", "--yes"] if self._key_source else []
-        words += ["--keyring"] if self._key_source == "keyring" else []
+        to = self._folder / name
+        # Not by --lock, which takes the key from a file that the environment names, and makes one there.
+        if self._locked_by is not None and locked.folder_of(to) is None:
+            locks.check_empty(to)
+            locks.lock_like(to, [self._locked_by])
         until = time.monotonic() + ENDING
         while True:
             try:
@@ -195,7 +200,7 @@ class CommandJobs:
     def film(self, job: BackgroundJob, library: Library) -> dict[str, Any]:
         """Make the film of a timeline and file it; what was made of it before a job was given up is gone on with."""
         request = job.request
-        place = (Path(tempfile.gettempdir()) if self._key_source else self._folder) / request["to"]
+        place = (Path(tempfile.gettempdir()) if self._locked_by else self._folder) / request["to"]
         files.make_folder(place.parent)
         told, film = (place.with_name(f"{place.name}.{suffix}") for suffix in ("json", "mp4"))
         files.write_json(told, request["timeline"])
@@ -210,6 +215,7 @@ class CommandJobs:
     def evaluate(self, job: BackgroundJob) -> dict[str, Any]:
         """Measure one or two models beside a data set; return the name of the report."""
         request, name = job.request, job.request["report"]
+        self._catalog.check_plain([*request["made"], request["real"]])
         page = self._folder / REPORTS / name / "report.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         made, *others = map(self._given, request["made"])
@@ -221,6 +227,7 @@ class CommandJobs:
     def privacy(self, job: BackgroundJob) -> dict[str, Any]:
         """Find out what a model tells of its training clips; return the name of the report."""
         request = job.request
+        self._catalog.check_plain([request["model"], request["data"]])
         report = f"{REPORTS}/{request['report']}/privacy.html"
         (self._folder / report).parent.mkdir(parents=True, exist_ok=True)
         words = ["privacy", self._given(request["model"]), self._given(request["data"])]

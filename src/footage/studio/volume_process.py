@@ -20,6 +20,7 @@ import numpy as np
 
 from footage.data.store import Dataset
 from footage.errors import DatasetError, FootageError
+from footage.files import describe_fault
 from footage.media.geometry import MOST_LEVEL, ORIENTATION, VolumeScale
 from footage.media.volumes import Levels, Values, ValueWindow, read_kept
 from footage.studio.upload_check import limit_process
@@ -148,6 +149,8 @@ def main(arguments: list[str]) -> None:
     except FootageError as error:
         problem = error.problem.replace(question.file, "the file") if question.file else error.problem
         print(json.dumps({"problem": problem, "remedy": error.remedy}))
+    except OSError as fault:
+        print(json.dumps({"problem": describe_fault(fault), "remedy": "try again in a moment"}))
     except MemoryError:
         print(json.dumps({"problem": "the file takes too much memory to decode", "remedy": "give a smaller one"}))
 

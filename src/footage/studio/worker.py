@@ -94,7 +94,7 @@ class Worker:
     def __init__(self, library: Library, catalog: Catalog) -> None:
         self._library, self._catalog = library, catalog
         self._loaded: tuple[Path, str, Model] | None = None
-        commands = CommandJobs(catalog, self._report, library.key_source)
+        commands = CommandJobs(catalog, self._report, library.folder if library.key_source else None)
         clips = ClipJobs(library, self._model, self._report, self._file)
         self.kinds: dict[str, Callable[[BackgroundJob], dict[str, Any]]] = {
             "generate": self.generate,

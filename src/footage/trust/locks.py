@@ -67,9 +67,18 @@ def lock_new(folder: Path, source: str) -> None:
     Raises:
         LockError: there is something in it, or the key is not there.
     """
+    check_empty(folder)
+    _write_header(folder, _header(source))
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder that is to be locked as it is filled, and in which there is something.
+
+    Raises:
+        LockError
+    """
     if folder.exists() and any(path.name != "lock" for path in folder.rglob("*") if path.is_file()):
         raise LockError(f'"{folder}" holds something that is not locked', f"lock it first: footage lock {folder}")
-    _write_header(folder, _header(source))
 
 
 def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:

@@ -58,7 +58,7 @@ from footage.studio.state import (
 )
 from footage.studio.upload_check import Upload
 
-BLOCK = 64 * 1024
+BLOCK = 2**20
 """Bytes of a locked file that are opened and sent at once."""
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
@@ -414,7 +414,7 @@ async def checked(command: Sequence[str], seconds: int) -> dict[str, Any]:
 
 
 class StoredFile(FileResponse):
-    """A file, or the part of it that a browser asks for; one that is locked is opened page by page as it is sent."""
+    """A file, or the part of it that a browser asks for; one that is locked is opened while it is sent and heard."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = Path(self.path)
@@ -438,10 +438,19 @@ class StoredFile(FileResponse):
             await send({"type": "http.response.start", "status": status, "headers": self.raw_headers})
             left = 0 if scope["method"] == "HEAD" else left
             content.seek(begin)
-            while left:
-                block = await asyncio.to_thread(content.read, min(left, BLOCK))
-                left -= len(block)
-                await send({"type": "http.response.body", "body": block, "more_body": True})
+
+            async def wait_for_end() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+
+            gone = asyncio.create_task(wait_for_end())
+            try:
+                while left and not gone.done():
+                    block = await asyncio.to_thread(content.read, min(left, BLOCK))
+                    left -= len(block)
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+            finally:
+                gone.cancel()
             await send({"type": "http.response.body"})
 
 

@@ -17,7 +17,6 @@ from footage.config.presets import FIRST_PRESETS, override, preset, suited_prese
 from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError, nearest
 from footage.evaluation.protocols import EvaluationOptions
-from footage.files import locked
 from footage.library.jobs import BackgroundJob, State
 from footage.machines.local import devices
 from footage.models.reactions import read_links
@@ -138,7 +137,7 @@ def train_model(form: TrainForm, studio: CurrentStudio) -> BackgroundJob:
 @router.post("/jobs/evaluate")
 def evaluate_models(form: EvaluateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue a measurement of models, or of data sets, beside real clips; the result is a report."""
-    check_plain(studio, [*form.made, form.real])
+    studio.catalog.check_plain([*form.made, form.real])
     options = checked(form.options, EVALUATION_OPTIONS)
     from_json(EvaluationOptions, options, "options")
     report = report_name(form.made, {str(job.request.get("report")) for job in studio.library.jobs.all(limit=1000)})
@@ -219,18 +218,6 @@ def report_name(made: Sequence[str], taken: Container[str]) -> str:
     name = words.encode()[:LONGEST_REPORT].decode("utf-8", "ignore").strip("-.")
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
-
-
-def check_plain(studio: Studio, names: Sequence[str]) -> None:
-    """Refuse models and data sets that are not there, or are locked: a report shows clips of them.
-
-    Raises:
-        ConfigError
-    """
-    for name in names:
-        if name not in BUILT_IN and locked.folder_of(studio.catalog.place(name)) is not None:
-            problem = f'"{name}" is locked, and the report would show clips of it in the plain'
-            raise ConfigError(problem, "write one where you want it: footage evaluate … --report FILE")
 
 
 def check_device(device: str) -> None:

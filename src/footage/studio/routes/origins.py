@@ -14,7 +14,7 @@ from footage.errors import ConfigError, FootageError
 from footage.files import json_digest
 from footage.library.jobs import BackgroundJob
 from footage.studio.routes.datasets import EntryName, opened
-from footage.studio.routes.jobs import check_plain, report_name, submit_job
+from footage.studio.routes.jobs import report_name, submit_job
 from footage.studio.routes.pages import Page, jobs_of
 from footage.studio.schemas import Id, Name, PathId, StrictForm
 from footage.studio.state import CurrentStudio, Studio, or_404
@@ -78,7 +78,7 @@ def show_origin(clip: Id, studio: CurrentStudio, page: Page) -> HTMLResponse:
 def audit_privacy(form: PrivacyForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue a look at what a model tells of its training clips; the result is a report."""
     studio.catalog.usable_model(form.model, "generate")
-    check_plain(studio, [form.model, form.data])
+    studio.catalog.check_plain([form.model, form.data])
     taken = {str(job.request.get("report")) for job in studio.library.jobs.all(limit=1000)}
     request = {**form.model_dump(), "report": report_name([form.model, "privacy"], taken), "title": form.model}
     return submit_job(studio, "privacy", request)

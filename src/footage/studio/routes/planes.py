@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -46,7 +47,11 @@ class VolumeViews:
             folder, limits = self._folder.new_folder(), self._limits
             seconds, memory = limits.check_seconds, limits.check_memory
             question = VolumeQuestion(to=str(folder), seconds=seconds, memory=memory, **where)
-            said = await checked(question.command(), seconds)
+            try:
+                said = await checked(question.command(), seconds)
+            except BaseException:  # given up too
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             key = self._folder.put(folder / "whole")
             parts = [{"url": f"/api/volumes/{key}/{name}", "shape": shape} for name, shape in said["parts"].items()]
             view = {**said, "parts": parts, "key": key}
