@@ -186,7 +186,8 @@ def film(
         console.print(f"{len(told.parts)} parts, {float(made.frames / made.rate):.1f} s: {target}")
         if target.suffix.lower() in LISTS:
             console.print(
-                "edit lists hold clips with in and out: transitions became cuts, titles and music are left out"
+                "edit lists hold clips with in and out, and dissolves: other transitions are dissolves with a name, "
+                "titles and music are left out"
             )
     return target
 
