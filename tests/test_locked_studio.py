@@ -26,6 +26,8 @@ from footage.files import locked
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.machines.local import memory_folder
+from footage.media.sound import RATE, write_sound
+from footage.media.sound_features import listen
 from footage.studio import state
 from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
@@ -36,6 +38,7 @@ from footage.studio.state import Studio, temporary_in_memory
 from footage.studio.worker import Worker
 from footage.trust import locks
 from tests.libraries import save_clip
+from tests.sounds import play
 from tests.studios import client_of, work_off
 
 TITLE = "confidential meeting"
@@ -121,6 +124,19 @@ def test_what_is_sent_made_and_given_out_is_plain_nowhere(client: TestClient, st
     with zipfile.ZipFile(io.BytesIO(client.get(given["url"]).content)) as archive:
         assert sum(archive.read(name)[4:8] == b"ftyp" for name in archive.namelist()) == 2
     assert told(tmp_path) == [] and locked.is_locked(studio.library.path(3))
+
+
+@in_memory
+def test_sounds_are_kept_locked_with_the_library(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    song = tmp_path / "given" / "song.wav"
+    write_sound(song, [play("rock", 120, 4).samples], RATE)
+    said = client.post("/api/sounds", params={"name": f"{TITLE}.wav"}, content=song.read_bytes()).json()
+    assert said["name"] == f"{TITLE}.wav" and told(tmp_path) == []
+    again = Studio(studio.library, studio.catalog, Keys()).sounds  # as the next server finds it
+    path, sound = again.find(said["id"])
+    assert sound.name == said["name"] and path.parent == tmp_path / "library" / "sounds" and locked.is_locked(path)
+    assert listen(path).seconds == 4.0
+    assert client.get(f"/api/sounds/{said['id']}/file").content == song.read_bytes()
 
 
 @in_memory

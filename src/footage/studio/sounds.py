@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,11 +53,15 @@ class SentSounds:
         return sorted(filter(None, map(self.get, ids)), key=lambda sound: (sound.name.casefold(), sound.id))
 
     def get(self, id: str) -> SentSound | None:
-        """Return a sound; None where there is none of this name, or it cannot be read."""
+        """Return a sound; None where there is none of this name, or it cannot be read.
+
+        Raises:
+            LockError: it is locked by a key that is not known.
+        """
         if not re.fullmatch(rf"[0-9a-f]{{{SIGNS}}}", id):
             return None
         try:
-            known = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
+            known = json.loads(files.read_bytes(self.folder / f"{id}.json"))
             return SentSound(id, str(known["name"]), float(known["seconds"]), float(known["tempo"]), known["actor"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -84,14 +89,15 @@ class SentSounds:
             raise ConfigError(f"{MOST} sounds are kept already", "remove one")
 
     def keep(self, path: Path, name: str, seconds: float, tempo: float, actor: str) -> SentSound:
-        """Take over a file that was looked at; the same sound again is the one that is there."""
+        """Keep a copy of a file that was looked at, locked where the folder is; the same again is what is there."""
         with open(path, "rb") as sent:
             id = hashlib.file_digest(sent, "sha256").hexdigest()[:SIGNS]
         known = self.get(id)
         if known is not None:
             return known
         sound = SentSound(id, plain(name), round(seconds, 3), round(tempo, 2), actor)
-        path.replace(self.folder / f"{id}.{suffix_of(str(path))}")
+        with files.writing(self.folder / f"{id}.{suffix_of(str(path))}") as kept, open(path, "rb") as sent:
+            shutil.copyfileobj(sent, kept)
         files.write_json(self.folder / f"{id}.json", {"schema": SCHEMA, **asdict(sound)})
         return sound
 

@@ -47,7 +47,8 @@ QUICK = frozenset({"sort", "bin", "limit", "after"})
 BEHIND_PAGES = 5
 """Niceness of what computes for somebody who waits: jobs, streams, previews, uploads; pages go first."""
 UPLOADS, SOUNDS = "uploads", "sounds"
-"""Folder, below that of the models, of videos that browsers sent to be ingested."""
+"""Folders, below that of the models, of videos that browsers sent to be ingested, and of sounds; the latter are below a
+library that is locked, with which they are locked."""
 
 
 IN_MEMORY = "footage-studio-"
@@ -281,7 +282,7 @@ class Studio:
         self.sources = tuple(Path(folder).resolve() for folder in sources) or (catalog.folder.resolve(),)
         """Folders whose videos may be ingested."""
         self.uploads = SourceUploads(catalog.folder.resolve() / UPLOADS, self.limits)
-        self.sounds = SentSounds((Path(tempfile.gettempdir()) if self.locked else catalog.folder.resolve()) / SOUNDS)
+        self.sounds = SentSounds((library.folder if self.locked else catalog.folder).resolve() / SOUNDS)
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder, speech)

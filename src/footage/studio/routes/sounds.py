@@ -34,8 +34,7 @@ async def send_sound(request: Request, name: Annotated[str, Query(max_length=300
     if suffix not in SOUND_SUFFIXES:
         raise HTTPException(415, f'".{plain(suffix)}" is no ending of a sound')
     sounds.check_room()
-    sounds.folder.mkdir(parents=True, exist_ok=True)
-    path = sounds.folder / f".{secrets.token_hex(8)}.{suffix}"
+    path = studio.library.upload_path(f"{secrets.token_hex(8)}.{suffix}")
     upload = Upload(
         library="",
         file=str(path),
