@@ -11,7 +11,7 @@ comma := ,
 by_hash = $(if $(LOCKED),$(PIP) --require-hashes --no-deps --requirement $(1))
 itself = $(PIP) $(if $(LOCKED),--no-build-isolation) --editable '.[$(1)]'
 
-.PHONY: demo test nightly check audit lock format bench bench-page bench-status bench-enter site gpu-pack clean
+.PHONY: demo test nightly check audit lock format bench bench-page bench-status bench-enter site site-check gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
@@ -67,6 +67,11 @@ bench-enter: .venv/installed-dev
 # Its builder alone is not locked: nothing of it reaches who uses footage.
 site: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# The site is built once more, and looked through.
+site-check: .venv/installed-docs .venv/installed-dev
+	$(BIN)/python -c "import mkdocstrings"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m pytest -m "" tests/test_site.py -k built_strictly
 
 # Wheels for a machine with a GPU that reaches no package index, into .whl/; see benchmarks/GPU_DAY.md.
 WHEELS ?= av==18.1.0 lightning-fabric

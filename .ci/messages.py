@@ -2,7 +2,7 @@
 
 An error is a call of one of the classes of `footage.errors` or of theirs. Its text is what the call is given: constants
 as they stand, what is put in as `{name}`; a variable is followed to its assignments, a parameter to the calls of its
-function.
+function. A warning is what one of `WARNED` is given, what is added to a list of warnings, what is printed to stderr.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class Source:
         self.imported: dict[str, tuple[str, str]] = {}
         self.functions: dict[str, list[ast.FunctionDef]] = {}
         self.calls: dict[str, list[ast.Call]] = {}
+        self.added: list[tuple[ast.expr, ast.expr]] = []
+        """What lists are extended by: the list, the entries."""
         self.classes: list[ast.ClassDef] = []
         self.given: dict[ast.AST, dict[str, list[Given]]] = {}
         """By the functions, and the module: what each name in it is given, and the way to it in a tuple."""
@@ -131,6 +133,10 @@ class Source:
                 self.classes.append(node)
             elif isinstance(node, ast.Call):
                 self.calls.setdefault(getattr(node.func, "id", getattr(node.func, "attr", "")), []).append(node)
+                if isinstance(node.func, ast.Attribute) and node.func.attr == "extend":
+                    self.added.append((node.func.value, node.args[0]))
+            elif isinstance(node, ast.AugAssign):
+                self.added.append((node.target, node.value))
             for target, value in assigned(node):
                 for name, *found in parts(target, value):
                     self.given.setdefault(next(self.around(node)), {}).setdefault(name, []).append((*found,))
@@ -164,11 +170,25 @@ class Reader:
                     found |= set(self.of_call(source, call, name))
                 elif name == "bounded":
                     found |= set(self.of_bounds(source, call))
-                elif call.args and (name in WARNED or (name == "append" and "warnings" in ast.unparse(call.func))):
-                    where = f"{source.place}:{call.lineno}"
-                    texts = self.texts(call.args[0], source, {})
-                    found |= {Message(text, "", "warning", where, where) for text in texts if " " in text}
+            found |= set(self.warnings(source))
         return sorted(found)
+
+    def warnings(self, source: Source) -> Iterator[Message]:
+        """Yield what a module warns of."""
+        called = [call for name in WARNED for call in source.calls.get(name, ())]
+        called += [call for call in source.calls.get("append", ()) if "warnings" in ast.unparse(call.func)]
+        printed = ((call, ast.unparse(call)) for call in source.calls.get("print", ()))
+        called += [call for call, text in printed if "file=sys.stderr" in text and "end=" not in text]  # no question
+        given = [(call.lineno, call.args[0]) for call in called if call.args]
+        for to, entries in source.added:
+            if "warnings" in ast.unparse(to):
+                single = entries.elts if isinstance(entries, ast.List) else [getattr(entries, "elt", entries)]
+                given += [(entries.lineno, entry) for entry in single]
+        for line, node in given:
+            where = f"{source.place}:{line}"
+            for text in self.texts(node, source, {}):
+                if " " in text:
+                    yield Message(text, "", "warning", where, where)
 
     def of_call(self, source: Source, call: ast.Call, name: str) -> Iterator[Message]:
         """Yield the messages of a call of an error's class, one for each alternative and each call of its function."""
@@ -289,7 +309,8 @@ class Reader:
             return [placeholder(value)] if len(given) > 1 and any("{" in text for text in given) else given
         plain = isinstance(value, (ast.IfExp, ast.JoinedStr, ast.Name)) and node.format_spec is None
         texts = self.texts(value, source, bound, (), depth + 2) if plain else ["{"]
-        return texts if len(texts) <= 4 and not any("{" in text for text in texts) else [placeholder(value)]
+        known = not any("{" in text for text in texts) or (len(texts) == 1 and " " in texts[0])
+        return texts if len(texts) <= 4 and known else [placeholder(value)]
 
     def of_name(
         self, node: ast.Name, source: Source, bound: Mapping[str, list[str]], way: tuple[int, ...], depth: int
@@ -370,13 +391,14 @@ def page(messages: Sequence[Message]) -> str:
     rooms: dict[str, dict[tuple[str, str], list[Message]]] = {name: {} for name in ROOMS}
     for message in messages:
         room = message.asked.partition("/")[0].removesuffix(".py").partition(".py:")[0]
+        assert room in rooms, f"give {room} a heading: ROOMS in .ci/messages.py"
         rooms[room].setdefault((message.problem, message.remedy), []).append(message)
     count = sum(map(len, rooms.values()))
     lines = [
         "# Every message",
         "",
-        f"All {count:,} errors and warnings of this version, read off its code: what is wrong, and what to do. Words",
-        "in *italics* stand for names and numbers. What is commonest, with more words: "
+        f"All errors of this version and what it warns of, {count:,} together, read off its code: what is wrong, and",
+        "what to do. Words in *italics* stand for names and numbers. What is commonest, with more words: "
         "[when training goes wrong](../troubleshooting.md).",
         "",
         '<p class="messages-find"><label>Find a message '

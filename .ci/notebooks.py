@@ -1,7 +1,8 @@
 """Notebooks out of examples/notebooks/*.py, which have a cell behind each `# %%`: `python .ci/notebooks.py [NAME ...]`.
 
 The cells are run in their order, in one namespace, and what they print and show is kept: a Jupyter notebook (format
-4.5) beside each file. What a notebook is made from is the .py file; nothing is edited in the .ipynb.
+4.5) beside each file, with the commit and the day in its metadata. What a notebook is made from is the .py file;
+nothing is edited in the .ipynb.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import datetime
 import hashlib
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,6 +87,7 @@ def run(path: Path, given: Mapping[str, Any] | None = None) -> tuple[dict[str, A
 
 def page(notebook: Mapping[str, Any], name: str) -> tuple[str, dict[str, bytes]]:
     """Return a notebook as Markdown, and the pictures beside it by their names."""
+    ran = notebook["metadata"]["footage"]
     parts, pictures = [], {}
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
@@ -98,11 +102,16 @@ def page(notebook: Mapping[str, Any], name: str) -> tuple[str, dict[str, bytes]]
                 picture = f"{name}-{len(pictures) + 1}.jpg"
                 pictures[picture] = base64.b64decode(output["data"]["image/jpeg"])
                 parts.append(f"![what the cell shows]({picture})")
+    parts.append(f"*Run at commit `{ran['commit']}` on {ran['date']}.*")
     return "\n\n".join(parts) + "\n", pictures
 
 
 if __name__ == "__main__":
+    asked = ["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     for path in [FOLDER / f"{name}.py" for name in sys.argv[1:]] or sorted(FOLDER.glob("*.py")):
-        notebook = json.dumps(run(path)[0], indent=1, ensure_ascii=False) + "\n"
+        made = run(path)[0]
+        made["metadata"]["footage"] = {"commit": commit, "date": datetime.date.today().isoformat()}
+        notebook = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
         path.with_suffix(".ipynb").write_text(notebook, encoding="utf-8")
         print(path.stem, f"{len(notebook):,} bytes")

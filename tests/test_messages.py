@@ -64,9 +64,27 @@ def test_texts_are_followed_to_where_they_are_written(messages: list[Any]) -> No
     assert len(lost) < len(messages) / 40, lost
 
 
+def test_warnings_are_found_however_they_are_given(messages: list[Any]) -> None:
+    warned = {(message.raised.partition(":")[0], message.problem) for message in messages if message.kind == "warning"}
+    for place, text in (
+        ("evaluation/inputs.py", "{name} is read as {layout}, all of it"),  # warnings += [... for ...]
+        ("training/processes.py", "rank {rank} has waited for {LATE} s, for {names}"),  # print(..., file=sys.stderr)
+        ("evaluation/inputs.py", "{name}: {side.too_short} clips shorter than {protocol.frames} frames were left out"),
+    ):
+        assert (place, text) in warned
+    through = [text for place, text in warned if "they are not led through its latents" in text]
+    assert len(through) == 1 and "gives these videos back with" in through[0]  # a variable with names in it
+
+
+def test_a_room_without_a_heading_is_named(hook: ModuleType) -> None:
+    stray = hook.Message("no", "yes", "FootageError", "attic.py:1", "attic.py:1")
+    with pytest.raises(AssertionError, match="give attic a heading: ROOMS"):
+        hook.page([stray])
+
+
 def test_the_page_has_them_room_by_room(hook: ModuleType, messages: list[Any]) -> None:
     page = hook.page(messages)
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert rooms | {"errors"} == {*hook.ROOMS}
     assert '<td>there is no preset "<var>name</var>"</td><td>did you mean' in page
-    assert len(re.findall("<tr><td>", page)) == int(re.findall(r"All ([\d,]+) ", page)[0].replace(",", ""))
+    assert len(re.findall("<tr><td>", page)) == int(re.findall(r"warns of, ([\d,]+) ", page)[0].replace(",", ""))

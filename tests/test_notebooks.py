@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,12 @@ def notebooks() -> ModuleType:
     return module
 
 
+def said(notebook: dict[str, Any]) -> list[str]:
+    """Return what a notebook prints, line by line, but for numbers and curves."""
+    lines = [line for output in shown(notebook) for line in output.get("text", ())]
+    return [re.sub(r"[\d.,▁-█]+", "#", " ".join(line.split())) for line in lines]
+
+
 def shown(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
 
@@ -41,6 +48,9 @@ def test_run_at_tiny_size(notebooks: ModuleType, name: str) -> None:
     kept = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
     kinds = [output["output_type"] for output in shown(made)]
     assert kinds == [output["output_type"] for output in shown(kept)]
+    assert said(made) == said(kept)
+    if name == "how_stream_works":
+        assert "frames that differ: 0 of 8\n" in [line for output in shown(made) for line in output.get("text", ())]
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -50,6 +60,8 @@ def test_kept_as_it_is_written(notebooks: ModuleType, name: str) -> None:
     assert path.stat().st_size < 300_000 and (kept["nbformat"], kept["nbformat_minor"]) == (4, 5)
     cells = notebooks.read_cells(path.with_suffix(".py"))
     assert [("".join(cell["source"]), cell["cell_type"]) for cell in kept["cells"]] == [(c.text, c.kind) for c in cells]
+    assert re.fullmatch("[0-9a-f]{7,}", kept["metadata"]["footage"]["commit"])
+    assert date.fromisoformat(kept["metadata"]["footage"]["date"])
     identities = [cell["id"] for cell in kept["cells"]]
     assert len(set(identities)) == len(identities)
     for cell in kept["cells"]:
@@ -61,7 +73,8 @@ def test_kept_as_it_is_written(notebooks: ModuleType, name: str) -> None:
 def test_a_page_shows_what_a_notebook_shows(notebooks: ModuleType) -> None:
     kept = json.loads((FOLDER / "how_stream_works.ipynb").read_text(encoding="utf-8"))
     page, pictures = notebooks.page(kept, "how_stream_works")
-    assert "frames that differ: 0 of 24" in page and page.count("![") == len(pictures) == 3
+    assert page.count("![") == len(pictures) == 3 and f"`{kept['metadata']['footage']['commit']}`" in page
+    assert all("".join(output["text"]) in page for output in shown(kept) if "text" in output)
     assert all(picture.startswith(b"\xff\xd8") for picture in pictures.values())
     assert all(f"({name})" in page for name in pictures)
 

@@ -43,6 +43,17 @@ def grey(seed: int, label: str | None, pause: float = 0.0) -> Iterator[Frame]:
     return frames()
 
 
+def test_ctrl_c_as_it_starts_ends_it_too() -> None:
+    class Hasty(FrameProducer):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    producer = Hasty(grey, fps=100, seed=1)
+    watch(producer)
+    assert not producer.running and "producer" not in {thread.name for thread in threading.enumerate()}
+
+
 @pytest.fixture
 def page() -> Iterator[PlayerPage]:
     producer = FrameProducer(grey, fps=100, seed=50)

@@ -365,9 +365,9 @@ def watch(producer: FrameProducer, seconds: float | None = None, terminal: TextI
     """
     if terminal is not None:
         terminal.write("\x1b[?25l\x1b[2J")  # no cursor, an empty screen
-    producer.start()
     number, end = 0, None
     try:
+        producer.start()  # here too: Ctrl-C before all is ready ends it as well
         while producer.running:
             left = None if end is None else end - time.perf_counter()
             if left is not None and left <= 0:
