@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def test_another_chain_is_a_new_version_that_undo_takes_back(tmp_path: Path) -> 
     with pytest.raises(LibraryError, match=f'clip {other.id} "clip 0 · reframe" has these effects already'):
         library.edited.change(made.id, TALL)
     library.undo()  # it is in the bin, and still has these effects
+    with pytest.raises(LibraryError, match=f'clip {other.id} "clip 0 · reframe" in the bin has these effects already'):
+        library.edited.change(made.id, TALL)
     assert library.get(other.id).deleted is not None
     assert library.undo() is not None and library.get(made.id).digest == changed.digest
 
@@ -95,7 +98,10 @@ def test_it_is_rendered_when_it_is_used_and_again_when_that_is_deleted(tmp_path:
     count = count_frames(written)
     assert written.name == "tall.mp4" and (count.height, count.width, count.playable) == (32, 18, 6)
     about = read_metadata(written)
-    assert "made_with" not in about and about["source"] == library.get(1).name
+    source = read_metadata(library.path(1))
+    for name in ("made_with", "model", "weights_sha256"):
+        assert about[name] == source[name]
+    assert "seed" not in about and about["source"] == library.get(1).name
     assert about["effects"] == library.edited.chain(made.id)["effects"]
     path = library.path(made.id)
     assert path.parent.parent.name == "rendered" and path.read_bytes() == written.read_bytes()
@@ -110,7 +116,7 @@ def test_it_is_rendered_when_it_is_used_and_again_when_that_is_deleted(tmp_path:
     assert "tall.mp4" in listed.read_text() and copied.is_file() and library.path(made.id).is_file()
     with Library(tmp_path / "other") as other:
         again = other.get(other.unpack(tmp_path / "out.zip").added[0])
-        assert again.title == "tall" and again.edited is None and again.bytes > 0
+        assert (again.title, again.origin, again.edited) == ("tall", "generated", None) and again.bytes > 0
         assert other.provenance(again.id).parents[0].digest == library.get(1).digest
 
 
@@ -131,6 +137,53 @@ def test_stopped_rendering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         path = library.edited.render(made.id, lambda done, total: seen.append(done))
         assert seen[0] == 9 and count_frames(path).playable == 20 and library.edited.waiting([made.id]) == []
         assert [left.name for left in path.parent.iterdir() if left.name.startswith(".")] == []
+
+
+def test_what_is_being_rendered_is_not_removed(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    made = library.edited.add(1, BACK)
+    file_store, done = library._storage.file_store, list[int]()
+
+    def collect(frames: int, total: int) -> None:
+        done.append(frames)
+        library.gc(rendered=True)
+        with file_store.rendering(file_store.rendered(made.digest), wait=False) as held:
+            assert not held
+
+    path = library.edited.render(made.id, collect)
+    assert count_frames(path).playable == 6 and done == [1, 2, 3, 4, 5, 6]
+    assert renders(library) == [path.name]  # nobody rendered the draft
+    library.gc(rendered=True)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_source_that_is_removed_meanwhile_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = filled(tmp_path, 3)
+    digests = [library.get(clip).digest for clip in (1, 2)]
+    made = library.edited.add(1, BACK)
+    with pytest.raises(LibraryError, match='"clip 0" was removed from the library while effects were added to it'):
+        library.edited.render(made.id, lambda *_: library.erase(digests[:1]) and None)
+
+    def erase(path: Path) -> None:
+        library.erase(digests[1:])
+
+    monkeypatch.setattr("footage.library.edited.read_samples", erase)
+    with pytest.raises(LibraryError, match='"clip 1" was removed'):
+        library.edited.add(2, BACK)
+    pictures = {path.name[:64] for path in (library.folder / "pictures").rglob("*.webp")}
+    assert library.count() == 1 and renders(library) == [] and pictures == {library.get(3).digest}
+
+
+def test_two_add_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, others = filled(tmp_path, 1), list[int]()
+
+    def add(path: Path) -> None:
+        if not others:
+            others.append(0)
+            others[0] = library.edited.add(1, BACK).id
+
+    monkeypatch.setattr("footage.library.edited.read_samples", add)
+    assert library.edited.add(1, BACK).id == others[0] and library.count() == 2
 
 
 def test_a_loop_that_is_another_than_that_of_the_draft_is_told(tmp_path: Path) -> None:
@@ -162,7 +215,10 @@ def test_tables_of_colours_are_kept(tmp_path: Path) -> None:
     library.purge()
     library.gc()
     assert library.edited.tables() == [] and renders(library) == []
-    assert not (library.folder / "rendered" / "tables").exists()
+    (copy,) = (library.folder / "rendered" / "tables").iterdir()  # somebody may be about to open it
+    os.utime(copy, (1, 1))
+    library.gc()
+    assert not copy.exists()
 
 
 def test_a_source_is_not_removed_under_clips_with_effects(tmp_path: Path) -> None:

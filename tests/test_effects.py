@@ -32,7 +32,9 @@ from footage.media import segments
 from footage.media.encode import read_metadata
 from footage.media.probe import count_frames
 from footage.media.sound import TRACK_RATE, read_sound
+from footage.trust.mark import SWITCH
 from tests import clips
+from tests.libraries import WEIGHTS, save_clip
 
 SIZE = (32, 48)
 WALL = np.random.default_rng(0).integers(20, 230, (20, 30, 3)).repeat(4, 0).repeat(4, 1).astype(np.float32)
@@ -190,6 +192,19 @@ def test_a_chain_on_a_file_with_sound_goes_on(
     assert list(tmp_path.glob(".two*")) and not to.exists()
     assert render_effects(video, back, to, watch=stop) == 58 and seen[40] == 41
     assert not list(tmp_path.glob(".two*")) and not count_frames(to).has_audio
+
+
+def test_what_a_model_made_stays_so_and_is_not_marked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "on")
+    back = [Reverse()]
+    made = save_clip(tmp_path / "made.mp4", seed=3, mark="its own")
+    render_effects(made, back, tmp_path / "back.mp4")
+    about = read_metadata(tmp_path / "back.mp4")
+    assert (about["made_with"], about["model"], about["weights_sha256"]) == ("footage 0", "tiny", WEIGHTS)
+    assert about["mark"] == "its own" and "seed" not in about
+    real = save_clip(tmp_path / "real.mp4")
+    render_effects(real, back, tmp_path / "real-back.mp4")
+    assert not {"made_with", "mark"} & read_metadata(tmp_path / "real-back.mp4").keys()
 
 
 def test_bad_chains_get_a_sentence(tmp_path: Path) -> None:

@@ -19,14 +19,12 @@ from footage.library.additions import ClipDetails, Parent
 from footage.library.descriptors import describe
 from footage.library.entries import ClipEntry, plain
 from footage.library.fingerprints import keep_fingerprint
-from footage.library.renders import KeptChain, Watch
+from footage.library.renders import SUFFIX, KeptChain, Watch
 from footage.library.storage import Storage
 from footage.library.taste import keep_descriptors
 from footage.media.fingerprints import Samples, read_samples
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
-SUFFIX = "mp4"
-"""Ending of what is rendered."""
 NAMED = 5
 """Clips that are named where several stand in the way."""
 LARGEST_TABLE = 2**24
@@ -149,18 +147,27 @@ class EditedClips:
         )
         digest = kept.digest(source.digest)
         with storage.database.write() as connection:
-            row = connection.execute("SELECT id FROM clips WHERE digest = ?", (digest,)).fetchone()
-            if row is not None:
-                edits.apply(connection, "added again", [(row["id"], "deleted", None)])
-                return storage.entry(connection, row["id"])
+            if (known := self._added(connection, digest)) is not None:
+                return known
         look = self._look(source, kept, watch)
         made = replace(additions.generation_metadata({}), made_with="footage" if source.origin == "generated" else "")
         info = replace(look.thumbnails.info, height=look.size[0], width=look.size[1])
         with storage.database.write() as connection:
+            if (known := self._added(connection, digest)) is not None:  # by another process meanwhile
+                return known
+            storage.renders.check_source(connection, source, digest)
             shown = replace(look.thumbnails, info=info)
             number = additions.insert(connection, digest, SUFFIX, 0, shown, made, details)
             self._keep(connection, number, source, kept, look)
             return storage.entry(connection, number)
+
+    def _added(self, connection: sqlite3.Connection, digest: str) -> ClipEntry | None:
+        """Return the clip of a digest, out of the bin if it was there; None where there is none."""
+        row = connection.execute("SELECT id FROM clips WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        edits.apply(connection, "added again", [(row["id"], "deleted", None)])
+        return self._storage.entry(connection, row["id"])
 
     def change(self, clip: int | str, chain: Any, watch: Watch = lambda *_: None) -> ClipEntry:
         """Give a clip with effects others, as a new version of it; undo brings the one before back.
@@ -180,11 +187,12 @@ class EditedClips:
         if digest == entry.digest:
             return entry
         with storage.database.read() as connection:
-            other = connection.execute("SELECT id, title FROM clips WHERE digest = ?", (digest,)).fetchone()
-        if other is not None:
-            raise LibraryError(f'clip {other["id"]} "{other["title"]}" has these effects already', "use that")
+            check_free(connection, digest)
         look = self._look(source, kept, watch)
         with storage.database.write() as connection:
+            storage.renders.check_source(connection, source, digest)
+            storage.entry(connection, entry.id)  # complains where it is gone meanwhile
+            check_free(connection, digest)
             connection.execute("DELETE FROM versions WHERE clip = ? AND digest = ?", (entry.id, digest))
             self._keep(connection, entry.id, source, kept, look, entry.digest)
             return storage.entry(connection, entry.id)
@@ -288,6 +296,20 @@ class EditedClips:
             row = (digest, plain(name), content)
             connection.execute("INSERT OR REPLACE INTO colour_tables VALUES (?, ?, ?)", row)
         return ColourTable(f"{digest}.cube", plain(name))
+
+
+def check_free(connection: sqlite3.Connection, digest: str) -> None:
+    """Refuse effects that a clip has already.
+
+    Raises:
+        LibraryError
+    """
+    row = connection.execute("SELECT id, title, deleted FROM clips WHERE digest = ?", (digest,)).fetchone()
+    if row is not None and row["deleted"] is not None:
+        problem = f'clip {row["id"]} "{row["title"]}" in the bin has these effects already'
+        raise LibraryError(problem, "take that out of the bin, or remove it for good")
+    if row is not None:
+        raise LibraryError(f'clip {row["id"]} "{row["title"]}" has these effects already', "use that")
 
 
 def hanging(connection: sqlite3.Connection, clips: Sequence[int], *, binned: bool = True) -> list[int]:

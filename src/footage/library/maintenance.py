@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
@@ -323,11 +322,14 @@ def collect(storage: Storage, bin_days: float | None, rendered: bool) -> Collect
     with storage.database.write() as connection:
         connection.execute(UNUSED_TABLES)
         needed = {row[0] for row in connection.execute("SELECT c.digest FROM clips c JOIN versions v USING (digest)")}
+        tables = {row[0] for row in connection.execute("SELECT digest FROM colour_tables")}
     for digest, written in storage.file_store.rendered_clips().items():
         if rendered or (digest not in needed and written < oldest):
-            size += storage.file_store.unrender(digest)
-            count += 1
-    shutil.rmtree(storage.file_store.tables, ignore_errors=True)
+            freed = storage.file_store.unrender(digest)
+            size, count = size + freed, count + (freed > 0)
+    for path in storage.file_store.tables.glob("*"):  # a chain may be about to open one
+        if path.stem not in tables and path.lstat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
     for digest, suffix, path in storage.file_store.clip_files():
         if path.lstat().st_mtime < oldest:
             with storage.database.write() as connection:  # nobody adds a clip meanwhile

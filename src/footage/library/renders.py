@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from footage.media.probe import count_frames
 if TYPE_CHECKING:
     from footage.library.storage import Storage
 
+SUFFIX = "mp4"
+"""Ending of what is rendered."""
 TABLE = re.compile(r"([0-9a-f]{64})\.cube")
 """What a chain calls a table of colours that the library keeps."""
 Watch = Callable[[int, int], object]
@@ -82,6 +85,7 @@ class Renders:
         path = self._storage.file_store.tables / found[0]
         if not self._storage.file_store.inside(path):
             files.write_bytes(path, row["content"])
+        path.touch()  # nobody removes it as long as it may be waited with
         return {**item, "lut": str(path)}
 
     def source(self, entry: ClipEntry) -> ClipEntry:
@@ -145,18 +149,32 @@ class Renders:
         return made
 
     def render(self, source: ClipEntry, chain: KeptChain, *, small: bool, watch: Watch) -> Path:
-        """Render a clip with effects, or its draft, where another process has not done so meanwhile."""
-        path = self._storage.file_store.rendered(chain.digest(source.digest), small=small)
-        video, waiting = self._storage.clip_file(source), path.with_suffix(".lock")
+        """Render a clip with effects, or its draft, where another process has not done so meanwhile.
+
+        Raises:
+            LibraryError: the source is gone, maybe since this began; nothing of it is left then.
+            MediaError: it cannot be read, or an effect has too little of it.
+        """
+        store, digest = self._storage.file_store, chain.digest(source.digest)
+        path, video = store.rendered(digest, small=small), self._storage.clip_file(source)
         full = MediaError(f'the disk is full, "{path}" was not rendered', "free some space and do it again")
-        with files.disk_errors(full):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(waiting, "ab") as handle:
-                files.lock(handle)
-                if not self._storage.file_store.inside(path):
-                    EFFECTS["render"](video, chain.effects, path, draft=small, watch=watch)
-                waiting.unlink(missing_ok=True)
+        with files.disk_errors(full), store.rendering(path):
+            if not store.inside(path):
+                EFFECTS["render"](video, chain.effects, path, draft=small, watch=watch)
+        with self._storage.database.write() as connection:  # who removes the source is done
+            self.check_source(connection, source, digest)
         return path
+
+    def check_source(self, connection: sqlite3.Connection, source: ClipEntry, digest: str) -> None:
+        """Refuse what was made of a source, and remove it, where the source was removed meanwhile.
+
+        Raises:
+            LibraryError: it was.
+        """
+        if connection.execute("SELECT 1 FROM clips WHERE digest = ?", (source.digest,)).fetchone() is None:
+            self._storage.file_store.remove(digest, SUFFIX)
+            problem = f'"{source.title}" was removed from the library while effects were added to it'
+            raise LibraryError(problem, "add it again, and the effects to that")
 
     def check_open(self) -> None:
         """Refuse to render in a locked library.

@@ -744,13 +744,46 @@ class FileStore:
         return found
 
     def unrender(self, digest: str) -> int:
-        """Remove what was rendered of a clip with effects, whole or not; return how many bytes it took."""
-        size = 0
-        for path in self.renders.glob(f"{digest[:2]}/*{digest}*"):
-            parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
-            size += sum(part.lstat().st_size for part in parts)
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        """Remove what was rendered of a clip with effects, whole or not; return how many bytes it took.
+
+        What is being rendered stays, and is removed by who renders it where its source is gone (`Renders.render`).
+        """
+        size, found = 0, list(self.renders.glob(f"{digest[:2]}/*{digest}*"))
+        for small in (False, True):
+            mine = [path for path in found if (f"{digest}-small" in path.name) == small]
+            with contextlib.ExitStack() as held:
+                if not mine or not held.enter_context(self.rendering(self.rendered(digest, small=small), wait=False)):
+                    continue
+                for path in mine:
+                    parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+                    size += sum(part.lstat().st_size for part in parts)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return size
+
+    @contextlib.contextmanager
+    def rendering(self, path: Path, *, wait: bool = True) -> Iterator[bool]:
+        """Keep other processes from rendering, or removing, a file meanwhile; tell whether they could be kept.
+
+        The lock goes when it is let go of: whoever gets one that is gone meanwhile takes another.
+        """
+        lock = path.with_suffix(".lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with open(lock, "ab") as handle:
+                if not files.lock(handle, wait=wait):
+                    yield False
+                    return
+                try:
+                    current = os.path.samestat(os.fstat(handle.fileno()), lock.stat())
+                except FileNotFoundError:
+                    current = False
+                if current:
+                    try:
+                        yield True
+                    finally:
+                        with contextlib.suppress(OSError):  # where what is open cannot be removed, it stays
+                            lock.unlink()
+                    return
 
     def _picture(self, digest: str, ending: str, below: Path | None = None) -> Path:
         if not _DIGEST.fullmatch(digest):

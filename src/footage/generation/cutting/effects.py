@@ -25,6 +25,7 @@ from footage.config.strict import bounded, check_bounds, from_json, require
 from footage.errors import ConfigError, MediaError, nearest
 from footage.generation.cutting.joins import morph
 from footage.media.colour import UNKNOWN_COLOUR
+from footage.media.encode import read_metadata
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.reader import Footage
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget, render
@@ -56,6 +57,8 @@ LOOP_SEARCH = 1500
 """Frames from the beginning among which the ends of a loop are looked for."""
 CELLS = 12
 """Cells along each side by which they are compared."""
+ORIGIN = ("made_with", "model", "weights_sha256", "upscaler_sha256", "mark")
+"""What a file's comment says of where its pictures come from, and what stays true of them with effects."""
 
 
 @dataclass(frozen=True)
@@ -518,7 +521,9 @@ def render_effects(
     tables = [files.file_digest(Path(effect.lut)) for effect in chain if isinstance(effect, Grade)]
     for effect in told:
         effect |= {"lut": Path(effect["lut"]).name} if "lut" in effect else {}  # and not where it lies
-    about = {"source": video.name, "effects": told, "tables": tables}
+    made = read_metadata(video)
+    origin = {name: made[name] for name in ORIGIN if name in made and made.get("made_with")}
+    about = {"source": video.name, "effects": told, "tables": tables, **origin}
     status = video.stat()
     scratch = Scratch(to, {**about, "stamp": [status.st_size, status.st_mtime_ns], "taken": [film.frames, film.size]})
     for effect in chain:
