@@ -64,7 +64,7 @@ def test_another_chain_is_a_new_version_that_undo_takes_back(tmp_path: Path) -> 
     assert changed.id == made.id and changed.stars == 3 and changed.digest != made.digest
     assert (changed.width, changed.frames) == (32, 3) and library.edited.chain(made.id)["effects"][0]["kind"] == "speed"
     step = library.undo()
-    assert step is not None and step.what == "effects"
+    assert step is not None and step.what == "effects" and not step.unchanged
     back = library.get(made.id)
     assert (back.digest, back.width, back.frames) == (made.digest, 18, 6)
     assert library.edited.chain(made.id)["effects"][0]["kind"] == "reframe"
@@ -79,7 +79,8 @@ def test_another_chain_is_a_new_version_that_undo_takes_back(tmp_path: Path) -> 
     with pytest.raises(LibraryError, match=f'clip {other.id} "clip 0 · reframe" in the bin has these effects already'):
         library.edited.change(made.id, TALL)
     assert library.get(other.id).deleted is not None
-    assert library.undo() is not None and library.get(made.id).digest == changed.digest
+    step = library.undo()
+    assert step is not None and step.unchanged and library.get(made.id).digest == changed.digest
 
 
 def test_effects_of_a_clip_with_effects_come_behind_its_own(tmp_path: Path) -> None:
@@ -118,6 +119,18 @@ def test_it_is_rendered_when_it_is_used_and_again_when_that_is_deleted(tmp_path:
         again = other.get(other.unpack(tmp_path / "out.zip").added[0])
         assert (again.title, again.origin, again.edited) == ("tall", "generated", None) and again.bytes > 0
         assert other.provenance(again.id).parents[0].digest == library.get(1).digest
+
+
+def test_what_cannot_be_rendered_is_left_out(tmp_path: Path) -> None:
+    library, told = filled(tmp_path, 2), list[str]()
+    made = library.edited.add(1, TALL, "tall")
+    library.path(1).write_bytes(b"no video")
+    written = library.export([made.id, 2], tmp_path / "out", tell=told.append)
+    assert [path.name for path in written] == ["clip 1.mp4", "clips.csv", "library.json"]
+    (line,) = told
+    assert line.startswith(f'clip {made.id} "tall" is left out: ')
+    first, second = json.loads((tmp_path / "out" / "library.json").read_text())["clips"]
+    assert first["file"] is None and second["file"] == "clip 1.mp4"
 
 
 def test_stopped_rendering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

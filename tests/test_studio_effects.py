@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from footage.errors import ConfigError, FootageError, LibraryError
 from footage.library.library import Library
 from footage.media.probe import count_frames
 from footage.studio import draft_process
@@ -49,8 +50,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     async def ask(self: AskedProcess, question: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         questions.append(question)
         told = draft_process.DraftQuestion(**question)
-        with Library(told.library) as library:
-            return draft_process.write(told, library), b""
+        try:
+            with Library(told.library) as library:
+                return draft_process.write(told, library), b""
+        except FootageError as error:
+            raise ConfigError(error.problem, error.remedy) from error
 
     monkeypatch.setattr(AskedProcess, "ask", ask)
     return questions
@@ -88,6 +92,59 @@ def test_a_chain_is_looked_at_kept_changed_and_given_out(studio: Studio, asked: 
         client.put("/api/timelines/film", json={"timeline": timeline})
         client.post("/api/timelines/film/draft", json={})
         assert count_frames(studio.library.path(made)).playable == 20
+
+
+def test_browsers_ask_again_for_what_a_number_alone_names(studio: Studio, asked: list[dict[str, Any]]) -> None:
+    made = studio.library.edited.add(1, TALL)
+    with client_of(studio) as client:
+        seen = []
+        for chain in (BACK, TALL):
+            digest = studio.library.edited.change(made.id, chain).digest[:8]
+            for part in ("file", "file?download=true", "thumbnail", "preview"):
+                address = f"/api/clips/{made.id}/{part}"
+                told = client.get(address).headers
+                assert told["cache-control"] == "private, no-cache"
+                assert client.get(address, headers={"if-none-match": told["etag"]}).status_code == 304
+                assert all(client.get(address, headers={"if-none-match": tag}).status_code == 200 for tag in seen)
+                named = client.get(f"{address}{'&' if '?' in part else '?'}{digest}").headers["cache-control"]
+                assert "immutable" in named
+            seen.append(told["etag"])
+        assert f"download=true&amp;{digest}" in client.get(f"/clip/{made.id}").text
+
+
+def test_a_clip_that_cannot_be_rendered_is_left_out_of_an_export(studio: Studio, asked: list[dict[str, Any]]) -> None:
+    made = studio.library.edited.add(1, TALL, "tall")
+    studio.library.path(1).unlink()
+    with client_of(studio) as client:
+        for kind in ("zip", "fcpxml"):
+            export = client.post("/api/exports", json={"ids": [made.id, 2], "format": kind}).json()
+            assert export["told"] == [f'clip {made.id} "tall" is left out: {gone(studio)}']
+            with zipfile.ZipFile(io.BytesIO(client.get(export["url"]).content)) as packed:
+                assert [name for name in packed.namelist() if name.endswith(".mp4")] != []
+        alone = client.post("/api/exports", json={"ids": [made.id], "format": "zip"})
+        assert alone.status_code == 400 and alone.json()["problem"] == gone(studio)
+
+
+def gone(studio: Studio) -> str:
+    with pytest.raises(LibraryError) as raised:
+        studio.library.path(1)
+    return raised.value.problem
+
+
+def test_asking_where_a_clip_comes_from_renders_nothing(studio: Studio) -> None:
+    made = studio.library.edited.add(1, TALL)
+    with client_of(studio) as client:
+        assert client.post(f"/api/clips/{made.id}/origin").status_code == 200
+        assert studio.library.edited.waiting([made.id]) == [made.id]
+        studio.library.path(1).unlink()
+        assert client.post(f"/api/clips/{made.id}/origin").status_code == 404
+
+
+def test_a_draft_that_fails_leaves_no_folder(studio: Studio, asked: list[dict[str, Any]]) -> None:
+    with client_of(studio) as client:
+        loop = {"version": 1, "effects": [{"kind": "loop", "least": 5, "most": 9}]}
+        assert client.post("/api/clips/1/effects/draft", json={"chain": loop}).status_code == 400
+        assert asked[0]["to"] and not Path(asked[0]["to"]).parent.exists()
 
 
 def test_what_cannot_be_is_a_sentence(studio: Studio, asked: list[dict[str, Any]]) -> None:

@@ -321,10 +321,13 @@ def export(
 
     with library(folder) as opened:
         numbers = opened.ids(chosen(opened, clips, selection))
-        written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps))
+        told = list[str]()
+        written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps), told.append)
         gone = sum(entry.missing for entry in opened.entries(numbers))
     console = make_console(quiet)
     console.print(f"{len(numbers):,} clips: {address_of(to) or to}")
+    for text in told:
+        print_marked(console, "warning:", text)
     if gone:
         print_marked(console, "warning:", f"the files of {gone:,} are gone, see: footage library verify {folder}")
     return written
@@ -731,6 +734,8 @@ def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
 
 def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | None:
     text = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
+    if step is not None and step.unchanged:
+        text += "; nothing could be changed, for it was changed otherwise since"
     make_console(quiet).print(text)
     return step
 

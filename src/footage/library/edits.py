@@ -44,6 +44,8 @@ class HistoryStep:
     clips: int
     actor: str = ""
     """Account on whose behalf it was done; empty where there was none."""
+    unchanged: bool = False
+    """Whether undoing it, or doing it again, could change nothing: all of it was changed otherwise since."""
 
 
 def checked(field: str, value: Any) -> Any:
@@ -186,16 +188,19 @@ def recorded(database: Database, summary: str, kind: Kind, key: str) -> Iterator
 def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     """Undo the last step that is not undone, or redo the last that is; return it, or None where there is none.
 
-    On behalf of an account, the last of its own. A value that was changed otherwise since then stays as it is.
+    On behalf of an account, the last of its own. A value that was changed otherwise since then stays as it is, and so
+    do the effects of a clip where another clip has those of before.
     """
     step = next_step(connection, back=back)
     if step is None:
         return None
     old, new = ("after", "before") if back else ("before", "after")
     changed: list[tuple[int, str, str, str]] = []
+    wholes = 0
     for row in connection.execute("SELECT * FROM named_changes WHERE entry = ?", (step["id"],)).fetchall():
         if _unchanged(row["kind"], state(connection, row["kind"], row["key"]), json.loads(row[old])):
             set_state(connection, row["kind"], row["key"], json.loads(row[new]))
+            wholes += 1
     for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (step["id"],)).fetchall():
         clip, field = row["clip"], row["field"]
         with contextlib.suppress(LibraryError):
@@ -205,7 +210,7 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     _touch(connection, changed)
     connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), step["id"]))
     actor, clips = step_actor(connection, step["id"]), len({row[0] for row in changed})
-    return HistoryStep(step["id"], step["time"], step["what"], back, clips, actor)
+    return HistoryStep(step["id"], step["time"], step["what"], back, clips, actor, not (wholes or changed))
 
 
 def next_step(connection: sqlite3.Connection, *, back: bool) -> sqlite3.Row | None:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, TextIO, cast
 
 from footage import __version__, files
-from footage.errors import LibraryError, MediaError, nearest
+from footage.errors import FootageError, LibraryError, MediaError, nearest
 from footage.files import locked
 from footage.library import additions, edits
 from footage.library.additions import ClipDetails, Parent
@@ -88,8 +88,13 @@ class ExportOptions:
 class Exporter:
     """Writes clips out."""
 
-    def __init__(self, storage: Storage, clips: Sequence[int], options: ExportOptions) -> None:
-        self._storage, self._clips, self._options = storage, clips, options
+    def __init__(
+        self, storage: Storage, clips: Sequence[int], options: ExportOptions, tell: Callable[[str], object]
+    ) -> None:
+        self._storage, self._clips, self._options, self._tell = storage, clips, options, tell
+        self._of_pixels = True
+        """Whether the clips themselves are written, and no table alone."""
+        self._left_out = set[int]()
         self._tables = {SHEET: (self.write_sheet, "utf-8-sig"), TABLE: (self.write_table, "utf-8")}
 
     def write(self, to: Path) -> list[Path]:
@@ -108,11 +113,12 @@ class Exporter:
             remedy = nearest(suffix, filter(None, writers))
             raise LibraryError(f'"{to.name}" has no ending that clips are exported as', remedy)
         full = LibraryError(f'the disk is full, "{to}" was not written', "free some space and do it again")
+        self._of_pixels = suffix not in (".csv", ".json")
         with files.disk_errors(full):
             return writers[suffix](to)
 
     def named(self) -> Iterator[tuple[ClipEntry, str]]:
-        """Yield clips, and names of their copies. A name is empty where the file is gone.
+        """Yield clips, and names of their copies. A name is empty where there is no file, or it cannot be rendered.
 
         No two names are the same, upper and lower case making no difference.
         """
@@ -122,8 +128,12 @@ class Exporter:
                 entries = self._storage.entries(connection, self._clips[first : first + BATCH])
             for entry in entries:
                 try:
-                    self._storage.clip_file(self._storage.renders.source(entry))
-                except LibraryError:
+                    if entry.id not in self._left_out:
+                        self._storage.clip_file(entry if self._of_pixels else self._storage.renders.source(entry))
+                except FootageError as error:
+                    self._left_out.add(entry.id)
+                    self._tell(f'clip {entry.id} "{entry.title}" is left out: {error.problem}')
+                if entry.id in self._left_out:
                     yield entry, ""
                     continue
                 stem = entry.digest if self._options.names == "digest" else file_name(entry.title)

@@ -637,7 +637,13 @@ class Library:
 
     # Giving out, keeping whole
 
-    def export(self, chosen: ClipSelection, to: Path | str, how: ExportOptions | None = None) -> list[Path]:
+    def export(
+        self,
+        chosen: ClipSelection,
+        to: Path | str,
+        how: ExportOptions | None = None,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> list[Path]:
         """Write clips out: a folder or a zip file with tables, or an edit list; see `ExportOptions`.
 
         Args:
@@ -645,6 +651,8 @@ class Library:
             to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml, .xml (Final Cut 7), .edl; or an
                 address of one, where an edit list names copies of the clips by their places beside it.
             how: the options.
+            tell: is told, in words, which clips are left out and why: files that are gone, effects that cannot be
+                rendered.
 
         Returns:
             The files written.
@@ -657,7 +665,7 @@ class Library:
         options, far = how or ExportOptions(), remote.address_of(to) is not None
         with remote.sent(to) as out:
             options = replace(options, relative=True, media="copy") if far else options
-            written = Exporter(self._storage, self.ids(chosen), options).write(out.path)
+            written = Exporter(self._storage, self.ids(chosen), options, tell).write(out.path)
         return out.placed(written)
 
     def verify(self, *, repair: bool = True, quick: bool = False) -> VerificationReport:

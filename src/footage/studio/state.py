@@ -396,13 +396,15 @@ IN_TURN, IN_LIKENESS_TURN = Depends(search_turn), Depends(likeness_turn)
 """Dependencies of the routes that look through much of a library."""
 
 
-async def render(request: Request, clips: Sequence[int]) -> None:
+async def render(
+    request: Request, clips: Sequence[int], failed: Callable[[int, ConfigError], object] | None = None
+) -> None:
     """Render those of some clips that have effects and are to be rendered, in a process of its own.
 
     Raises:
-        ConfigError: a source is gone or cannot be read.
+        ConfigError: a source is gone or cannot be read, and there is no `failed` to be told of it.
     """
-    await request.app.state.drafts.render(clips)
+    await request.app.state.drafts.render(clips, failed)
 
 
 async def clip_ready(request: Request) -> None:

@@ -11,18 +11,19 @@ import secrets
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from footage import files
+from footage.errors import ConfigError
 from footage.files import locked
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
@@ -62,6 +63,8 @@ BLOCK = 2**20
 """Bytes of a locked file that are opened and sent at once."""
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
+CURRENT = {"cache-control": "private, no-cache"}
+"""Headers of what is asked for again each time: a clip with other effects keeps its number."""
 MEDIA_TYPES = {
     **{"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "ogv": "video/ogg"},
     **{"mkv": "video/x-matroska", "avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg"},
@@ -111,6 +114,8 @@ class ExportFile:
     url: str
     name: str
     bytes: int
+    told: tuple[str, ...] = ()
+    """Which clips are left out, and why, in words."""
 
 
 @router.get("/clips")
@@ -245,25 +250,28 @@ def signature(path: Path) -> dict[str, Any]:
 
 
 @router.get("/clips/{clip}/file", dependencies=[READY])
-def get_clip_file(clip: PathId, studio: CurrentStudio, download: bool = False) -> FileResponse:
+def get_clip_file(request: Request, clip: PathId, studio: CurrentStudio, download: bool = False) -> FileResponse:
     """Return a clip's file; parts of it by the header Range."""
     entry = studio.entry(clip)
-    path = or_404(lambda: studio.library.path(clip))
-    return clip_response(
-        path, entry.suffix, with_suffix(entry.title or str(entry.id), entry.suffix) if download else None
-    )
+    path = or_404(lambda: studio.library.path(entry.digest))
+    name = with_suffix(entry.title or str(entry.id), entry.suffix) if download else None
+    return clip_response(path, entry.suffix, name, kept(request, entry))
 
 
 @router.get("/clips/{clip}/thumbnail")
-def get_thumbnail(clip: PathId, library: CurrentLibrary) -> FileResponse:
+def get_thumbnail(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
     """Return a clip's picture."""
-    return StoredFile(or_404(lambda: library.thumbnail(clip)), media_type="image/webp", headers=LASTING)
+    entry = studio.entry(clip)
+    path = or_404(lambda: studio.library.thumbnail(entry.digest))
+    return StoredFile(path, media_type="image/webp", headers=kept(request, entry))
 
 
 @router.get("/clips/{clip}/preview")
-def get_preview(clip: PathId, library: CurrentLibrary) -> FileResponse:
+def get_preview(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
     """Return a clip's moving picture."""
-    return StoredFile(or_404(lambda: library.preview(clip)), media_type="image/webp", headers=LASTING)
+    entry = studio.entry(clip)
+    path = or_404(lambda: studio.library.preview(entry.digest))
+    return StoredFile(path, media_type="image/webp", headers=kept(request, entry))
 
 
 @router.post("/undo")
@@ -288,28 +296,40 @@ def list_history(library: CurrentLibrary, limit: Annotated[int, Query(ge=1, le=1
 async def export_clips(request: Request, form: ExportForm, studio: CurrentStudio) -> ExportFile:
     """Write clips as a zip file, a table, or an edit list that cutting programs open (with the clips, zipped).
 
-    Those with effects are rendered first, where that is not done.
+    Those with effects are rendered first, where that is not done; those that cannot be are left out.
     """
-    clips = await asyncio.to_thread(studio.library.ids, form.chosen())
+    clips, unrendered = await asyncio.to_thread(studio.library.ids, form.chosen()), dict[int, ConfigError]()
     if form.format not in ("csv", "json"):
-        await render(request, clips)
-    return await asyncio.to_thread(write_export, form, clips, studio)
+        await render(request, clips, unrendered.setdefault)
+    return await asyncio.to_thread(write_export, form, clips, unrendered, studio)
 
 
-def write_export(form: ExportForm, clips: list[int], studio: Studio) -> ExportFile:
-    """Write clips in the format that is asked for."""
+def write_export(form: ExportForm, clips: list[int], unrendered: dict[int, ConfigError], studio: Studio) -> ExportFile:
+    """Write clips, but for those that could not be rendered, in the format that is asked for.
+
+    Raises:
+        ConfigError: none could be rendered.
+    """
+    rendered = [clip for clip in clips if clip not in unrendered]
+    if unrendered and not rendered:
+        raise next(iter(unrendered.values()))
+    told = [
+        f'clip {clip} "{studio.library.get(clip).title}" is left out: {error.problem}'
+        for clip, error in unrendered.items()
+    ]
     folder = studio.exports.new_folder()
     is_edit_list = form.format in EDIT_LISTS
     target = folder / (f"cut/footage.{form.format}" if is_edit_list else f"footage.{form.format}")
     target.parent.mkdir(exist_ok=True)
-    written = studio.library.export(clips, target, ExportOptions(names=form.names, fps=form.fps, relative=True))
+    options = ExportOptions(names=form.names, fps=form.fps, relative=True)
+    written = studio.library.export(rendered, target, options, told.append)
     if is_edit_list:
         inside, target = target.parent, folder / f"footage-{form.format}.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for path in written:
                 archive.write(path, path.relative_to(inside))
     key = studio.exports.put(target)
-    return ExportFile(f"/api/exports/{key}", target.name, target.stat().st_size)
+    return ExportFile(f"/api/exports/{key}", target.name, target.stat().st_size, tuple(told))
 
 
 @router.get("/exports/{word}")
@@ -417,7 +437,11 @@ class StoredFile(FileResponse):
     """A file, or the part of it that a browser asks for; one that is locked is opened while it is sent and heard."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = Path(self.path)
+        path, tag = Path(self.path), self.headers.get("etag")
+        if tag is not None and Headers(scope=scope).get("if-none-match") == tag:
+            headers = {"etag": tag, "cache-control": self.headers["cache-control"]}
+            await Response(status_code=304, headers=headers)(scope, receive, send)
+            return
         if locked.hiding_folder(path) is None:
             await super().__call__(scope, receive, send)
             return
@@ -454,9 +478,15 @@ class StoredFile(FileResponse):
             await send({"type": "http.response.body"})
 
 
-def clip_response(path: Path, suffix: str, name: str | None = None) -> FileResponse:
+def kept(request: Request, entry: ClipEntry) -> dict[str, str]:
+    """Return headers of a clip's file, or picture: browsers keep it where the address says its content too."""
+    lasting = entry.digest[:8] in request.query_params
+    return {**(LASTING if lasting else CURRENT), "etag": f'"{entry.digest}"'}
+
+
+def clip_response(path: Path, suffix: str, name: str | None = None, kept: Mapping[str, str] = LASTING) -> FileResponse:
     """Return a clip's file: to look at, or to download under a name; what might be a page is only ever downloaded."""
-    headers = {**LASTING, "content-security-policy": "sandbox; default-src 'none'"}
+    headers = {**kept, "content-security-policy": "sandbox; default-src 'none'"}
     if name is not None:
         headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(name, safe='')}"
     return StoredFile(path, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"), headers=headers)

@@ -63,7 +63,7 @@ class ForeseenErasure:
 def ask_origin(clip: PathId, studio: CurrentStudio) -> BackgroundJob:
     """Queue a look whether a clip was made: by the mark, by what it is a copy of, at last by how it looks."""
     entry = studio.entry(clip)
-    or_404(lambda: studio.library.path(clip))
+    or_404(lambda: studio.library.path(studio.library.edited.source(clip).id))  # the job renders it
     return submit_job(studio, "detect", {"clips": [entry.id], "title": entry.title})
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -195,20 +195,29 @@ class Drafts:
             return known
         path = self._folder.new_folder() / "draft.mp4"
         library = str(self._studio.library.folder.resolve())
-        said, _ = await self.process.ask({**question, "library": library, "to": str(path)})
+        try:
+            said, _ = await self.process.ask({**question, "library": library, "to": str(path)})
+        except BaseException:  # given up too
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
         made = DraftStretch(f"/api/drafts/{self._folder.put(path)}", begin, said["seconds"], said["fps"])
         self._known = dict([*self._known.items(), (key, made)][-STRETCHES:])
         return made
 
-    async def render(self, clips: Sequence[int]) -> None:
+    async def render(self, clips: Sequence[int], failed: Callable[[int, ConfigError], object] | None = None) -> None:
         """Render those of some clips that have effects and are to be rendered; others wait for it meanwhile.
 
         Raises:
-            ConfigError: a source is gone or cannot be read.
+            ConfigError: a source is gone or cannot be read, and there is no `failed` to be told of it.
         """
         library = self._studio.library
         for clip in await asyncio.to_thread(library.edited.waiting, clips):
-            await self.renderer.ask({"library": str(library.folder.resolve()), "clip": clip})
+            try:
+                await self.renderer.ask({"library": str(library.folder.resolve()), "clip": clip})
+            except ConfigError as error:
+                if failed is None:
+                    raise
+                failed(clip, error)
 
     async def write_list(self, told: Timeline, to: Path, urls: dict[str, str]) -> None:
         """Let the process write the edit list of a timeline; `urls` says where files are found, by their paths."""

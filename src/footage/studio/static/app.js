@@ -204,7 +204,7 @@ export function judged(event, now) {
 
 export async function undo(redo = false) {
   const undone = await api("POST", redo ? "/api/redo" : "/api/undo");
-  const said = undone ? t(redo ? "redone" : "undone", { what: step(undone.what) }) : t(redo ? "nothing_to_redo" : "nothing_to_undo");
+  const said = undone?.unchanged ? t("undo_unchanged", { what: step(undone.what) }) : undone ? t(redo ? "redone" : "undone", { what: step(undone.what) }) : t(redo ? "nothing_to_redo" : "nothing_to_undo");
   toast(said);
   if (!undone && !redo) for (const button of document.querySelectorAll("button[data-undo]")) button.hidden = true;
   if (undone) document.body.dispatchEvent(new CustomEvent("undone", { detail: said }));
