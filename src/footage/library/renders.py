@@ -62,7 +62,7 @@ class Renders:
         """
         listed = told.get("effects") if isinstance(told, Mapping) else None
         if isinstance(listed, list):
-            told = {**told, "effects": [self._with_table(item) for item in listed]}
+            told = {**told, "effects": [self.with_table(item) for item in listed]}
         effects = EFFECTS["read"](told)
         kept, tables = EFFECTS["tell"](effects), dict[str, tuple[str, bytes]]()
         for item in kept["effects"]:
@@ -73,7 +73,7 @@ class Renders:
                 tables[digest], item["lut"] = (path.name, content), f"{digest}.cube"
         return KeptChain(effects, kept, tables)
 
-    def _with_table(self, item: Any) -> Any:
+    def with_table(self, item: Any) -> Any:
         """Return an effect whose table of colours, if the library keeps it, is called by a file that holds it."""
         found = TABLE.fullmatch(str(item.get("lut"))) if isinstance(item, dict) else None
         if found is None:

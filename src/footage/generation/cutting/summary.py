@@ -158,8 +158,7 @@ def survey(
             looks, figures, motion = ([each[place] for place in kept] for each in (looks, figures, motion))  # type: ignore[assignment]
         progress(seen)
     transitions += found.rest()
-    count = len(looks)
-    if not count:
+    if not looks:
         raise MediaError(f'"{path.name}" has {seen} frames', "give a video in which there is something to choose from")
     return Survey(
         path,
@@ -167,9 +166,9 @@ def survey(
         seen,
         (info.height, info.width),
         divide(transitions, seen),
-        np.array(at[:count], np.int64),
-        np.array(looks, np.float32).reshape(count, -1),
-        np.array(figures, np.float32).reshape(count, -1),
+        np.array(at[: len(looks)], np.int64),
+        np.array(looks, np.float32).reshape(len(looks), -1),
+        np.array(figures, np.float32).reshape(len(looks), -1),
         np.array(motion, np.float32),
         info.has_audio and has_sound(path),
     )
