@@ -188,7 +188,7 @@ def guessed(clip: Frames, attack: str) -> float:
     if "crop" in attack:
         return 0.5
     small = np.stack([mark._resized(frame, 64, 64) for frame in clip])
-    return float(np.mean((mark._statistics(mark._extracted(small))[0] > 0) == (mark._bits(MESSAGE) > 0)))
+    return float(np.mean((mark._entries_read(mark._extracted(small))[0].sum(axis=1) > 0) == (mark._bits(MESSAGE) > 0)))
 
 
 def false_alarms(clips: list[Frames], keys: int, console: Console) -> int:
@@ -203,7 +203,7 @@ def false_alarms(clips: list[Frames], keys: int, console: Console) -> int:
             extracted = mark._extracted(frames).reshape(1, 8, 4, 8, 4, 16)
             for _ in range(keys):
                 flips = rng.choice(np.array([-1, 1], np.float32), (1, 8, 1, 8, 1, 16))
-                rates.append(math.exp(-mark._evidence(mark._statistics(extracted * flips), np.ones((1, 32)))[0]))
+                rates.append(math.exp(-mark._evidence(mark._entries_read(extracted * flips), np.ones((1, 32)))[0]))
     values = np.array(rates)
     console.print(f"without a mark: found in {found} of {2 * len(clips)} clips; {len(values):,} clips and keys:")
     for level in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):

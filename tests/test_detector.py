@@ -28,6 +28,7 @@ from footage.evaluation.detector import (
     make_detector,
     save_detector,
 )
+from footage.library.provenance import ModelCard
 from footage.media.decode import Frames
 from footage.media.encode import write_clip
 from footage.trust.mark import embed, message_of
@@ -140,16 +141,19 @@ def test_detect_asks_the_mark_then_libraries_then_detectors(
         made = {"made_with": "footage 0", "model": "toy", "seed": 7}
         write_clip(tmp_path / "filed.mp4", [drawn(7, False, 64, 30)], fps=25, metadata=made)
         library.add(tmp_path / "filed.mp4")
+        library.register(ModelCard("cd" * 32, "toy of the library"))
     stripped = drawn(7, False, 64, 30).repeat(2, axis=1).repeat(2, axis=2)
     write_clip(tmp_path / "stripped.mp4", [stripped], fps=25, metadata={})
     write_clip(tmp_path / "traced.mp4", [drawn(50, True, 64, 30)], fps=25, metadata={})
     write_clip(tmp_path / "other.mp4", [drawn(51, False, 64, 30)], fps=25, metadata={})
-    marked = embed([drawn(52, False, 64, 30)], message_of("ab" * 32))
-    write_clip(tmp_path / "marked.mp4", marked, fps=25, metadata={})
+    for name, weights in ("marked", "ab"), ("shelved", "cd"):
+        marked = embed([drawn(52, False, 64, 30)], message_of(weights * 32))
+        write_clip(tmp_path / f"{name}.mp4", marked, fps=25, metadata={})
     save_detector(tmp_path / "toy.safetensors", *trained)
     layers = ("--library", str(tmp_path / "library"), "--detector", str(tmp_path / "toy.safetensors"))
     for name, how, status in (
         ("marked", "mark", 0),
+        ("shelved", "mark", 0),
         ("stripped", "library", 0),
         ("traced", "classifier", 3),
         ("other", "nothing", 4),
@@ -158,6 +162,7 @@ def test_detect_asks_the_mark_then_libraries_then_detectors(
         told = capsys.readouterr().out
         assert f'"how": "{how}"' in told
         assert ("toy" in told.replace("toy.safetensors", "")) == (how != "nothing")
+        assert ("toy of the library" in told) == (name == "shelved")
         assert "real" not in told or how == "classifier"  # where it says how often real clips look so
     bare = detect((tmp_path / "stripped.mp4",), quiet=True)  # what it looks like without the library
     assert bare.findings[tmp_path / "stripped.mp4"].how == "nothing"

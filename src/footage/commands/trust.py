@@ -55,7 +55,12 @@ class Verified:
 
 
 def verify(
-    videos: tuple[Path, ...], *, trust: tuple[Path, ...] = (), json: bool = False, quiet: bool = False
+    videos: tuple[Path, ...],
+    *,
+    trust: tuple[Path, ...] = (),
+    library: tuple[Path, ...] = (),
+    json: bool = False,
+    quiet: bool = False,
 ) -> Verified:
     """Say of files where they come from: signed and unchanged, changed, stripped, or unknown; and look for the mark.
 
@@ -66,6 +71,7 @@ def verify(
     Args:
         videos: files, videos and pictures.
         trust: files of certificates (PEM) whose signatures are trusted, beside those of this machine.
+        library: libraries whose models' marks are known: weaker ones are found, and the model is named.
         json: print an object for each file.
     """
     from footage.media.encode import read_metadata
@@ -75,7 +81,7 @@ def verify(
     anchors = "\n".join(map(read_certificates, trust))
     unread: ProvenanceError | None = None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
-    names = known_marks()
+    names = known_marks(library)
     for path in videos:
         metadata = {}
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
@@ -147,12 +153,17 @@ def check_files(paths: Sequence[Path]) -> None:
             raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
 
 
-def known_marks() -> dict[int, str]:
-    """Return the names of the models that come with footage, by the messages of their clips."""
+def known_marks(libraries: Sequence[Path] = ()) -> dict[int, str]:
+    """Return the names of the models that come with footage or made clips of libraries, by the messages of clips."""
+    from footage.library.library import Library
     from footage.models.card import model_folder, pretrained, read_info
     from footage.trust.mark import message_of
 
-    return {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
+    names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
+    for folder in libraries:
+        with Library(folder, create=False) as opened:
+            names = {message_of(model.digest): model.name for model in opened.models()} | names
+    return names
 
 
 def made_by(reading: Reading, names: Mapping[int, str]) -> str:
@@ -205,7 +216,8 @@ def detect(
 
     Args:
         videos: files, videos or pictures.
-        library: libraries in which generated clips are looked for that these are copies of.
+        library: libraries in which generated clips are looked for that these are copies of; marks of their models are
+            known, and found where they are weaker.
         detector: files of footage detector, which tell how likely a clip is one of their models'.
     """
     from footage.evaluation.detector import load_detector
@@ -213,7 +225,7 @@ def detect(
 
     check_files(videos)
     loaded = [load_detector(path) for path in detector]
-    names = known_marks() | {message_of(about.weights_sha256): about.model for _, about in loaded}
+    names = known_marks(library) | {message_of(about.weights_sha256): about.model for _, about in loaded}
     console, findings = make_console(quiet), dict[Path, Finding]()
 
     for path in videos:

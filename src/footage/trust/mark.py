@@ -6,14 +6,15 @@ a residual, which is spread over the frame, brought to a strength of 1% of the l
 frames of the group. The extractor sees frames alone and estimates the signs.
 
 Each bit is the sign of 32 entries of the pattern, times signs s that are drawn from a key. What the extractor makes of
-a clip without a mark, r, knows nothing of the key: z = Σ s r / √Σ r² over a bit's entries is a sum of random signs, for
-which E exp(λz) ≤ exp(λ²/2), whatever the clip shows, and bits are independent. So for any amplitude a
+a clip without a mark, r, knows nothing of the key: the signs are fair coins, whatever the clip shows, and
+E exp(a s r) = cosh(a r). So for any amplitude a, and any message m that is known,
 
-    E Π cosh(a z) exp(-a²/2) ≤ 1        and, of a message m that is known,        E Π exp(a m z - a²/2) ≤ 1,
+    E Π exp(a m s r) / cosh(a r) = 1        and, the mean over all messages,        E Π cosh(a Σ s r) / Π cosh(a r) = 1,
 
-products over the 32 bits; a mean of these is evidence of a mark, and by Markov's inequality it is as large as 1 / p in
-a share p of clips without one, at most. That, times the number of places where a mark was looked for, is the rate of
-false alarms of a reading. It holds for clips that know nothing of the key; a mark can be forged by whoever has this
+products over the 32 bits, and in each over its entries. A mean of these is evidence of a mark, and by Markov's
+inequality it is as large as 1 / p in a share p of clips without one, at most. So is its mean over all places where a
+mark might lie, and less than that, where evidence of places that were not looked at counts as none. This p is the rate
+of false alarms of a reading. It holds for clips that know nothing of the key; a mark can be forged by whoever has this
 file, and removed by whoever tries: it says that a clip was made by footage, and its absence says nothing.
 """
 
@@ -28,7 +29,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,14 +64,16 @@ SAMPLED = 16
 """Frames that a reader looks at, spread over the clip."""
 SEARCHED = 8
 """Frames of these in which a mark is looked for that was cropped."""
-AMPLITUDES = (1.0, 1.7, 2.6)
-"""Of z, for which evidence is taken."""
+AMPLITUDES = (0.2, 0.5, 1.0)
+"""Of what was extracted, at a root mean square of 1, for which evidence is taken."""
+ROUNDS = 2
+"""Times that better places are looked for beside the best one."""
 PLACES = 32
 """Places of a crop that are looked at together."""
 LEAST_CROP = 42
 """Pixels of a side, of 64, that a crop has to have left, about."""
-TRIED = sum((SIDE - pixels + 1) ** 2 for pixels in range(LEAST_CROP - 1, SIDE))
-"""Sizes and places of crops."""
+TRIED = sum((2 * (SIDE - pixels) + 1) ** 2 for pixels in range(LEAST_CROP - 1, SIDE))
+"""Sizes and places of crops, to half a pixel."""
 VERSION = 1
 """Of networks and key."""
 KEY = b"footage mark 1"
@@ -175,68 +178,103 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
     ]
     whole, some = (np.stack([kept[number] for number in numbers]) for numbers in chosen)
     messages = np.array([_bits(message) for message in known]).reshape(-1, BITS)
-    z = _statistics(_extracted(whole))
-    rate, z = 2 * math.exp(-_evidence(z, messages)[0]), z[0]  # half of what may go wrong; crops have the other half
+    entries = _entries_read(_extracted(whole))
+    rate = 2 * math.exp(-_evidence(entries, messages)[0])  # half of what may go wrong; crops have the other half
     if rate > FALSE_ALARM:
-        coarse = {pixels: _evidence(_cropped(some, pixels), messages).max() for pixels in range(LEAST_CROP, SIDE, 2)}
-        nearest = max(coarse, key=coarse.__getitem__)
-        places = np.concatenate([_cropped(whole, pixels) for pixels in range(nearest - 1, nearest + 2)])
-        evidence = _evidence(places, messages)
-        cropped = 2 * TRIED * math.exp(-np.logaddexp.reduce(evidence))  # a mean over all places, of which most count 0
+        corners = itertools.product(range(LEAST_CROP, SIDE, 2), (0.0, 1.0), (0.0, 1.0))
+        place = max((_cropped(some, messages, *corner) for corner in corners), key=lambda seen: seen.evidence).place
+        tried = dict[tuple[int, float, float], Cropped]()
+        for _ in range(ROUNDS):  # sizes and places beside the best one, about the same middle
+            for more, down, right in itertools.product((-1, 0, 1), (-0.5, 0.0, 0.5), (-0.5, 0.0, 0.5)):
+                pixels, top, left = place[0] + more, place[1] - more / 2 + down, place[2] - more / 2 + right
+                corner = pixels, top % 2, left % 2
+                inside = min(top, left) >= 0 and max(top, left) + pixels <= SIDE
+                if corner not in tried and inside and LEAST_CROP <= pixels + 1 <= SIDE:
+                    tried[corner] = _cropped(whole, messages, *corner)
+            best = max(tried.values(), key=lambda seen: seen.evidence)
+            place = best.place
+        cropped = 2 * TRIED * math.exp(-np.logaddexp.reduce([seen.total for seen in tried.values()]))
         if cropped < rate:
-            rate, z = cropped, places[np.argmax(evidence)]
+            rate, entries = cropped, best.entries
     if rate > FALSE_ALARM:
         return Reading(False, min(1.0, rate), None)
-    amplitude = math.sqrt(max(float(np.mean(z**2)) - 1, 1e-3))
+    amplitude = max(AMPLITUDES, key=lambda some: _evidence(entries, messages, (some,))[0])
+    z = entries[0].sum(axis=1)
     confidence = 1 / (1 + np.exp(-2 * amplitude * np.abs(z)))
     message = sum(1 << (BITS - 1 - number) for number in range(BITS) if z[number] > 0)
     return Reading(True, rate, message, tuple(float(value) for value in confidence))
 
 
-def _evidence(z: Array, messages: Array) -> Array:
-    """Return the logarithms of the evidence of a mark in each of N statistics (N, 32).
+def _evidence(entries: Array, messages: Array, amplitudes: Sequence[float] = AMPLITUDES) -> Array:
+    """Return the logarithms of the evidence of a mark in each of N readings (N, 32, 32).
 
     Half of it is for a message that is not known, half for one of K messages (K, 32) of signs, if there are any.
     """
-    amplitudes = np.array(AMPLITUDES).reshape(-1, 1, 1)
-    products = np.abs(amplitudes * z)  # A N 32
-    cosh = products + np.log1p(np.exp(-2 * products)) - math.log(2)
-    level = BITS / 2 * np.square(amplitudes)
-    evidence = cosh.sum(axis=2, keepdims=True) - level  # A N 1
-    if len(messages):
-        known = amplitudes * (z @ messages.T) - level - math.log(len(messages))  # A N K
-        evidence = np.concatenate([evidence, known], axis=2) - math.log(2)
-    total: Array = np.logaddexp.reduce(evidence, axis=(0, 2)) - math.log(len(amplitudes))
+    sums, evidence = entries.sum(axis=2), []
+    for amplitude in amplitudes:
+        chance = _log_cosh(amplitude * entries).sum(axis=(1, 2))
+        some = (_log_cosh(amplitude * sums).sum(axis=1) - chance)[:, np.newaxis]  # N 1
+        if len(messages):
+            known = amplitude * (sums @ messages.T) - chance[:, np.newaxis] - math.log(len(messages))  # N K
+            some = np.concatenate([some, known], axis=1) - math.log(2)
+        evidence.append(np.logaddexp.reduce(some, axis=1))
+    total: Array = np.logaddexp.reduce(evidence, axis=0) - math.log(len(amplitudes))
     return total
 
 
-def _cropped(frames: Array, pixels: int) -> Array:
-    """Return the statistics (N, 32) of the places where frames (n, 64, 64, 3) may lie that are `pixels` of 64."""
-    small = np.stack([_resized(frame, pixels, pixels) for frame in frames])
-    found = []
-    for above, before in itertools.product(range(2), repeat=2):  # a sample is 2×2 pixels, wherever the crop begins
-        edges = [(above, (pixels + above) % 2), (before, (pixels + before) % 2)]
-        extracted = _extracted(np.pad(small, [(0, 0), *edges, (0, 0)], mode="edge"))
-        height, width = extracted.shape[:2]
-        places = list(itertools.product(range(MAP - height + 1), range(MAP - width + 1)))
-        for first in range(0, len(places), PLACES):
-            some = places[first : first + PLACES]
-            canvas = np.zeros((len(some), MAP, MAP, SIGNS), np.float32)
-            for number, (top, left) in enumerate(some):
-                canvas[number, top : top + height, left : left + width] = extracted
-            found.append(_statistics(canvas))
-    return np.concatenate(found)
+def _log_cosh(values: Array) -> Array:
+    """Return the logarithms of hyperbolic cosines."""
+    sizes = np.abs(values)
+    result: Array = sizes + np.log1p(np.exp(-2 * sizes)) - math.log(2)
+    return result
 
 
-def _statistics(extracted: Array) -> Array:
-    """Return z of each bit, (N, 32), of variance 1 by chance, of what was extracted, (N, 32, 32, 16) or one of it."""
+class Cropped(NamedTuple):
+    """What was read in frames that are taken for a crop, at the places that have one corner in common."""
+
+    total: float
+    """Logarithm of the sum of the evidence at all places."""
+    evidence: float
+    """The most of these, its logarithm."""
+    place: tuple[int, float, float]
+    """Where that is: size, top and left, of 64."""
+    entries: Array
+    """What is read there, (1, 32, 32)."""
+
+
+def _cropped(frames: Array, messages: Array, pixels: int, above: float, before: float) -> Cropped:
+    """Look for a mark in frames (n, 64, 64, 3) that are `pixels` of 64, at all places `above` and `before` even ones.
+
+    A sample is 2×2 pixels, wherever the crop begins, so that places two pixels apart are read at once.
+    """
+    rows, columns = (_scaling(SIDE, pixels, shift) for shift in (above, before))
+    extracted = _extracted(np.stack([np.matmul(columns, np.tensordot(rows, frame, axes=1)) for frame in frames]))
+    height, width = extracted.shape[:2]
+    places = list(itertools.product(range(MAP - height + 1), range(MAP - width + 1)))
+    found, evidence = [], []
+    for first in range(0, len(places), PLACES):
+        some = places[first : first + PLACES]
+        canvas = np.zeros((len(some), MAP, MAP, SIGNS), np.float32)
+        for number, (top, left) in enumerate(some):
+            canvas[number, top : top + height, left : left + width] = extracted
+        found.append(_entries_read(canvas))
+        evidence.append(_evidence(found[-1], messages))
+    each = np.concatenate(evidence)
+    most = int(np.argmax(each))
+    place = pixels, 2 * places[most][0] + above, 2 * places[most][1] + before
+    return Cropped(float(np.logaddexp.reduce(each)), float(each[most]), place, np.concatenate(found)[[most]])
+
+
+def _entries_read(extracted: Array) -> Array:
+    """Return s r of each bit's entries, (N, 32, 32), of root mean square 1, of what was extracted, (N, 32, 32, 16)."""
     step = MAP // CELLS
     grid = extracted.reshape(-1, CELLS, step, CELLS, step, SIGNS)  # N H W S -> N cells, samples in a cell, ...
     estimate = grid[:, :, 1:3, :, 1:3].mean(axis=(2, 4)).reshape(len(grid), -1)  # those in the middle of each cell
+    seen = np.count_nonzero(estimate, axis=1)  # the others lie beside a crop
+    size = np.sqrt(np.square(estimate).sum(axis=1) / np.maximum(seen, 1) + 1e-8)
     order = np.argsort(_entries().reshape(-1), kind="stable").reshape(BITS, -1)
-    sums = (estimate * _signs().reshape(-1))[:, order].sum(axis=2)
-    z: Array = sums / np.sqrt(np.square(estimate)[:, order].sum(axis=2) + 1e-8)
-    return z
+    entries: Array = (estimate / size[:, np.newaxis] * _signs().reshape(-1))[:, order]
+    return entries
 
 
 @functools.cache
@@ -274,12 +312,16 @@ def _weights() -> dict[str, Array]:
     return {name: value.astype(np.float32) for name, value in load(content).items()}
 
 
-@functools.lru_cache(32)
-def _scaling(large: int, small: int) -> Array:
-    """Return the matrix (small, large) that brings `large` samples to `small`, or to more: triangles of area 1."""
+@functools.lru_cache(64)
+def _scaling(large: int, small: int, before: float | None = None) -> Array:
+    """Return the matrix (small, large) that brings `large` samples to `small`, or to more: triangles of area 1.
+
+    Where they begin `before` samples after the first, it has as many rows as are touched, made even; the edge goes on.
+    """
     scale = large / small
+    count = small if before is None else 2 * math.ceil((small + before) / 2)
     width = max(1.0, scale)
-    centres = (np.arange(small) + 0.5) * scale
+    centres = np.clip((np.arange(count) + 0.5 - (before or 0.0)) * scale, 0.5, large - 0.5)
     distance = np.abs(centres[:, None] - (np.arange(large) + 0.5)) / width
     weights = np.maximum(0, 1 - distance)
     matrix: Array = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
