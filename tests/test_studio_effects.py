@@ -85,6 +85,7 @@ def test_a_chain_is_looked_at_kept_changed_and_given_out(studio: Studio, asked: 
         assert file.status_code == 200 and asked[-1] == {"library": asked[0]["library"], "clip": made}
         studio.library.gc(rendered=True)
         export = client.post("/api/exports", json={"ids": [made, 2], "format": "zip"}).json()
+        assert export["told"] == ["1 clips have effects, which are fixed in the exported files"] and export["complete"]
         with zipfile.ZipFile(io.BytesIO(client.get(export["url"]).content)) as packed:
             assert packed.read("tall.mp4") == file.content
         assert len([question for question in asked if not question.get("chain")]) == 2
@@ -118,7 +119,7 @@ def test_a_clip_that_cannot_be_rendered_is_left_out_of_an_export(studio: Studio,
     with client_of(studio) as client:
         for kind in ("zip", "fcpxml"):
             export = client.post("/api/exports", json={"ids": [made.id, 2], "format": kind}).json()
-            assert export["told"] == [f'clip {made.id} "tall" is left out: {gone(studio)}']
+            assert export["told"] == [f'clip {made.id} "tall" is left out: {gone(studio)}'] and not export["complete"]
             with zipfile.ZipFile(io.BytesIO(client.get(export["url"]).content)) as packed:
                 assert [name for name in packed.namelist() if name.endswith(".mp4")] != []
         alone = client.post("/api/exports", json={"ids": [made.id], "format": "zip"})
@@ -145,6 +146,33 @@ def test_a_draft_that_fails_leaves_no_folder(studio: Studio, asked: list[dict[st
         loop = {"version": 1, "effects": [{"kind": "loop", "least": 5, "most": 9}]}
         assert client.post("/api/clips/1/effects/draft", json={"chain": loop}).status_code == 400
         assert asked[0]["to"] and not Path(asked[0]["to"]).parent.exists()
+
+
+def test_nothing_is_kept_of_what_is_gone_for_good(studio: Studio, asked: list[dict[str, Any]]) -> None:
+    jobs = studio.library.jobs
+
+    def erase() -> None:
+        job = jobs.submit("erase", {"dataset": "none"})
+        studio.tend()
+        assert client.get(draft["url"]).status_code == 200  # not before it has ended
+        claimed = jobs.claim("worker", ("erase",))
+        assert claimed is not None and claimed.id == job.id
+        studio.tend()
+        assert client.get(draft["url"]).status_code == 200
+        jobs.finish(job.id, {"erased": 1})
+        studio.tend()
+
+    def purge() -> None:
+        client.post("/api/clips/bin", json={"ids": [1]})
+        assert client.post("/api/clips/purge", json={"ids": [1]}).json() == {"clips": 1}
+
+    with client_of(studio) as client:
+        for remove in (erase, purge):
+            draft = client.post("/api/clips/1/effects/draft", json={"chain": TALL}).json()
+            export = client.post("/api/exports", json={"ids": [1], "format": "zip"}).json()
+            assert all(client.get(each["url"]).status_code == 200 for each in (draft, export))
+            remove()
+            assert all(client.get(each["url"]).status_code == 404 for each in (draft, export))
 
 
 def test_what_cannot_be_is_a_sentence(studio: Studio, asked: list[dict[str, Any]]) -> None:

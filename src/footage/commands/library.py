@@ -317,17 +317,20 @@ def export(
     Returns:
         The files written.
     """
-    from footage.library.import_export import ExportOptions
+    from footage.library.import_export import ExportOptions, fixed_effects
 
     with library(folder) as opened:
         numbers = opened.ids(chosen(opened, clips, selection))
         told = list[str]()
         written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps), told.append)
-        gone = sum(entry.missing for entry in opened.entries(numbers))
+        entries = opened.entries(numbers)
+    gone = sum(entry.missing for entry in entries)
     console = make_console(quiet)
     console.print(f"{len(numbers):,} clips: {address_of(to) or to}")
     for text in told:
         print_marked(console, "warning:", text)
+    for text in fixed_effects(entries) if to.suffix not in (".csv", ".json") else ():
+        console.print(text)
     if gone:
         print_marked(console, "warning:", f"the files of {gone:,} are gone, see: footage library verify {folder}")
     return written

@@ -264,6 +264,12 @@ def export_formats() -> list[str]:
     return ["zip", "csv", "json", *(ending[1:] for ending in lists)]
 
 
+def fixed_effects(entries: Sequence[ClipEntry]) -> list[str]:
+    """Return what is to be known of exported clips that have effects, in words; empty where none has."""
+    count = sum(entry.edited is not None for entry in entries)
+    return [f"{count:,} clips have effects, which are fixed in the exported files"] if count else []
+
+
 def file_name(title: str) -> str:
     """Return a title as a file's name that every system takes, without an ending."""
     name = re.sub(r"[^\w.(), -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")

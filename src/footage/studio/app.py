@@ -110,7 +110,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         async def tend() -> None:
             while True:
                 with contextlib.suppress(FootageError, OSError):  # what fails now may go in a moment
-                    await asyncio.to_thread(studio.worker.tend)
+                    await asyncio.to_thread(studio.tend)
                 await asyncio.sleep(TENDED)
 
         tending = asyncio.create_task(tend())

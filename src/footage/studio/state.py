@@ -149,6 +149,13 @@ class ExportFolder:
         with self._lock:
             return self._ready.get(key)
 
+    def clear(self) -> None:
+        """Remove what waits."""
+        with self._lock:
+            for path in self._ready.values():
+                shutil.rmtree(path.parent, ignore_errors=True)
+            self._ready.clear()
+
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -283,7 +290,11 @@ class Studio:
         """Folders whose videos may be ingested."""
         self.uploads = SourceUploads(catalog.folder.resolve() / UPLOADS, self.limits)
         self.sounds = SentSounds((library.folder if self.locked else catalog.folder).resolve() / SOUNDS)
-        self.exports = ExportFolder(self.limits.exports)
+        self.made = list[ExportFolder]()
+        """What was made of clips and is kept for a while: exports, drafts, levels of volumes."""
+        self.exports = self.made_folder(self.limits.exports)
+        self.erasing = set[int]()
+        """Jobs that erase sources, and have not ended yet."""
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder, speech)
         self.speech = speech
@@ -308,6 +319,27 @@ class Studio:
         if inside:
             raise ConfigError(f'"{plain(path)}" does not exist', "choose another folder")
         raise ConfigError(f'"{plain(path)}" is outside the folders of this studio', "start it with --sources FOLDER")
+
+    def made_folder(self, most: int) -> ExportFolder:
+        """Return a folder for what is made of clips; see `forget`."""
+        self.made.append(ExportFolder(most))
+        return self.made[-1]
+
+    def forget(self) -> None:
+        """Remove what was made of clips: some of them are gone for good."""
+        for folder in self.made:
+            folder.clear()
+
+    def tend(self) -> None:
+        """Tend the workers; where one has erased a source, remove what was made of clips before."""
+        self.worker.tend()
+        known, jobs = set(self.erasing), self.library.jobs
+        waiting = [*jobs.all("queued", 1000), *jobs.all("running", 1000)]
+        going = {job.id for job in waiting if job.kind == "erase"}
+        if known - going:
+            self.forget()
+        self.erasing -= known
+        self.erasing |= going
 
     def check_key(self) -> None:
         """Refuse where the library is locked, and its key is no longer what it was, or its folder in memory is gone.

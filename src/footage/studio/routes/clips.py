@@ -27,7 +27,7 @@ from footage.errors import ConfigError
 from footage.files import locked
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
-from footage.library.import_export import ExportOptions
+from footage.library.import_export import ExportOptions, fixed_effects
 from footage.library.query import ClipQuery
 from footage.library.seen import SeenClass
 from footage.library.storage import ACTOR, DiskFull
@@ -115,7 +115,9 @@ class ExportFile:
     name: str
     bytes: int
     told: tuple[str, ...] = ()
-    """Which clips are left out, and why, in words."""
+    """What is to be known of it, in words: which clips are left out, and why."""
+    complete: bool = True
+    """Whether none is left out."""
 
 
 @router.get("/clips")
@@ -177,9 +179,11 @@ def restore_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
 
 
 @router.post("/clips/purge")
-def purge_clips(form: RemovalForm, library: CurrentLibrary) -> ClipCount:
+def purge_clips(form: RemovalForm, studio: CurrentStudio) -> ClipCount:
     """Remove clips that lie in the bin for good. This cannot be undone. 409 as above."""
-    return ClipCount(library.purge(form.chosen(), edits=form.edits))
+    count = studio.library.purge(form.chosen(), edits=form.edits)
+    studio.forget()
+    return ClipCount(count)
 
 
 @router.get("/clips/{clip}")
@@ -328,8 +332,11 @@ def write_export(form: ExportForm, clips: list[int], unrendered: dict[int, Confi
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for path in written:
                 archive.write(path, path.relative_to(inside))
+    complete = not told
+    if form.format not in ("csv", "json"):
+        told += fixed_effects(studio.library.entries(rendered))
     key = studio.exports.put(target)
-    return ExportFile(f"/api/exports/{key}", target.name, target.stat().st_size, tuple(told))
+    return ExportFile(f"/api/exports/{key}", target.name, target.stat().st_size, tuple(told), complete)
 
 
 @router.get("/exports/{word}")

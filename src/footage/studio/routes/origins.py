@@ -133,4 +133,6 @@ def erase_source(form: EraseForm, studio: CurrentStudio) -> BackgroundJob:
     foreseen(studio, form.dataset, form.source)
     find_named(studio.catalog.place(form.dataset), json_digest(form.source))  # as the job will; a path is no name
     request = {"dataset": form.dataset, "source": json_digest(form.source), "title": form.dataset}
-    return submit_job(studio, "erase", request, taken=form.dataset)
+    job = submit_job(studio, "erase", request, taken=form.dataset)
+    studio.erasing.add(job.id)
+    return job

@@ -12,12 +12,14 @@ from fastapi.responses import FileResponse
 
 from footage.errors import ConfigError
 from footage.media.kinds import VOLUME_SUFFIXES
-from footage.studio.routes.clips import LASTING, checked
+from footage.studio.routes.clips import checked
 from footage.studio.routes.datasets import EntryName, fault_of, opened
 from footage.studio.schemas import PathId
-from footage.studio.state import CurrentStudio, ExportFolder, Studio, or_404
+from footage.studio.state import CurrentStudio, Studio, or_404
 from footage.studio.volume_process import VolumeQuestion
 
+UNKEPT = {"cache-control": "no-store"}
+"""Headers of levels: browsers keep nothing of a volume that may be erased."""
 KEPT = 4
 """Volumes whose levels are kept, in files of at most 144 MiB each."""
 
@@ -26,7 +28,7 @@ class VolumeViews:
     """Volumes that were looked at: read by processes, one after another, and kept for a while."""
 
     def __init__(self, studio: Studio) -> None:
-        self._limits, self._folder = studio.limits, ExportFolder(KEPT)
+        self._limits, self._folder = studio.limits, studio.made_folder(KEPT)
         self._turn = asyncio.Lock()
         self._known: dict[str, dict[str, Any]] = {}
 
@@ -109,4 +111,4 @@ def get_levels(key: str, part: Literal["half", "whole"], volumes: CurrentVolumes
     folder = volumes.find(key)
     if folder is None or not (folder / part).is_file():
         raise HTTPException(404, "this volume is no longer kept: open it again")
-    return FileResponse(folder / part, media_type="application/octet-stream", headers=LASTING)
+    return FileResponse(folder / part, media_type="application/octet-stream", headers=UNKEPT)

@@ -39,7 +39,7 @@ from footage.studio.routes.clips import ExportFile, clip_response
 from footage.studio.routes.jobs import submit_job
 from footage.studio.routes.previews import AskedProcess
 from footage.studio.schemas import Seconds, StrictForm
-from footage.studio.state import CurrentLibrary, CurrentStudio, ExportFolder, Studio, or_404
+from footage.studio.state import CurrentLibrary, CurrentStudio, Studio, or_404
 
 STRETCH = 6.0
 """Seconds of the draft that are rendered at once."""
@@ -164,7 +164,7 @@ class Drafts:
         self.process = AskedProcess("footage.studio.draft_process", PATIENCE, impatient)
         impatient = ConfigError("the clip could not be rendered", "try again: what is done of it is kept")
         self.renderer = AskedProcess("footage.studio.draft_process", LONGEST, impatient)
-        self._studio, self._folder = studio, ExportFolder(STRETCHES)
+        self._studio, self._folder = studio, studio.made_folder(STRETCHES)
         self._known: dict[tuple[str, float], DraftStretch] = {}
 
     async def stretch(self, timeline: Timeline, at: float) -> DraftStretch:

@@ -211,7 +211,7 @@ async function exported() {
   toast(t("exporting"));
   const ready = await api("POST", "/api/exports", { ids, format: dialog.returnValue });
   Object.assign(document.createElement("a"), { href: ready.url, download: ready.name }).click();
-  toast([t("exported", { name: ready.name }), ...ready.told.map((text) => message(text))].join("\n"), ready.told.length > 0);
+  toast([t("exported", { name: ready.name }), ...ready.told.map((text) => message(text))].join("\n"), !ready.complete);
 }
 
 // The loupe
