@@ -54,6 +54,16 @@ class Verified:
         return CHANGED if "changed" in states else UNKNOWN if states & {"stripped", "unsigned"} else 0
 
 
+def verified_table(statements: Mapping[Path, Statement], marks: Mapping[Path, str]) -> Table:
+    """Lay out where files come from, and what was found of the mark in each."""
+    table = Table("file", "state", "what that says", "mark", "signer", "digital source", "made from")
+    for path, told in statements.items():
+        model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
+        parts = ", ".join(filter(None, (model, *told.ingredients)))
+        table.add_row(path.name, told.state, told.text, marks[path], told.signer, told.digital_source, parts)
+    return table
+
+
 def verify(
     videos: tuple[Path, ...],
     *,
@@ -107,12 +117,7 @@ def verify(
             about = {"file": path, **asdict(statement), "text": statement.text}
             print_json(about | {"mark": marks.get(path), "mark_text": texts[path]})
     else:
-        table = Table("file", "state", "what that says", "mark", "signer", "digital source", "made from")
-        for path, told in statements.items():
-            model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
-            parts = ", ".join(filter(None, (model, *told.ingredients)))
-            table.add_row(path.name, told.state, told.text, texts[path], told.signer, told.digital_source, parts)
-        console.print(table)
+        console.print(verified_table(statements, texts))
     if unread is not None:
         raise unread
     return Verified(statements, marks)
