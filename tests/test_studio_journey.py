@@ -121,8 +121,8 @@ def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
     chosen = page.locator("[name=metric]").evaluate_all("boxes => boxes.filter(b => b.checked).map(b => b.value)")
     for metric in set(chosen) - {"pictures"}:
         page.locator(f"[name=metric][value={metric}]").uncheck()
-    page.locator("[name=clips]").fill("4")
-    page.get_by_role("button", name="Begin").click()
+    page.locator("#evaluation [name=clips]").fill("4")
+    page.locator("#evaluation button.primary").click()
     page.get_by_role("link", name="Open the report").click()
     expect(page.frame_locator("iframe.document").locator("body")).to_contain_text("sharpness", timeout=PATIENCE)
     page.goto("/models")

@@ -94,7 +94,7 @@ class Exporter:
         self._storage, self._clips, self._options, self._tell = storage, clips, options, tell
         self._of_pixels = True
         """Whether the clips themselves are written, and no table alone."""
-        self._left_out = set[int]()
+        self._left_out = dict[int, FootageError]()
         self._tables = {SHEET: (self.write_sheet, "utf-8-sig"), TABLE: (self.write_table, "utf-8")}
 
     def write(self, to: Path) -> list[Path]:
@@ -115,6 +115,8 @@ class Exporter:
         full = LibraryError(f'the disk is full, "{to}" was not written', "free some space and do it again")
         self._of_pixels = suffix not in (".csv", ".json")
         with files.disk_errors(full):
+            if self._of_pixels and not any(name for _, name in self.named()):
+                raise next(iter(self._left_out.values()))
             return writers[suffix](to)
 
     def named(self) -> Iterator[tuple[ClipEntry, str]]:
@@ -131,7 +133,7 @@ class Exporter:
                     if entry.id not in self._left_out:
                         self._storage.clip_file(entry if self._of_pixels else self._storage.renders.source(entry))
                 except FootageError as error:
-                    self._left_out.add(entry.id)
+                    self._left_out[entry.id] = error
                     self._tell(f'clip {entry.id} "{entry.title}" is left out: {error.problem}')
                 if entry.id in self._left_out:
                     yield entry, ""
