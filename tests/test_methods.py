@@ -142,7 +142,9 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
     method = METHODS[config.method](config, labels)
     method.build_optimizers()
     for key, weight in method.nets.named_parameters():
-        if key.endswith(".alpha"):  # of what is added to a source, 0 at first: what is behind it learns once it has grown
+        if key.endswith(
+            ".alpha"
+        ):  # of what is added to a source, 0 at first: what is behind it learns once it has grown
             weight.data.fill_(1.0)
     before = {key: value.detach().clone() for key, value in method.nets.named_parameters()}
     for number in range(2):
