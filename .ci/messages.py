@@ -163,15 +163,15 @@ class Reader:
                     self.classes[node.name] = source, node
 
     def messages(self) -> list[Message]:
-        found: set[Message] = set()
+        messages: set[Message] = set()
         for source in self.sources.values():
             for name, call in ((name, call) for name, calls in source.calls.items() for call in calls):
                 if name in self.classes and isinstance(call.func, ast.Name):
-                    found |= set(self.of_call(source, call, name))
+                    messages |= set(self.of_call(source, call, name))
                 elif name == "bounded":
-                    found |= set(self.of_bounds(source, call))
-            found |= set(self.warnings(source))
-        return sorted(found)
+                    messages |= set(self.of_bounds(source, call))
+            messages |= set(self.warnings(source))
+        return sorted(messages)
 
     def warnings(self, source: Source) -> Iterator[Message]:
         """Yield what a module warns of."""
@@ -179,12 +179,12 @@ class Reader:
         called += [call for call in source.calls.get("append", ()) if "warnings" in ast.unparse(call.func)]
         printed = ((call, ast.unparse(call)) for call in source.calls.get("print", ()))
         called += [call for call, text in printed if "file=sys.stderr" in text and "end=" not in text]  # no question
-        given = [(call.lineno, call.args[0]) for call in called if call.args]
+        warned = [(call.lineno, call.args[0]) for call in called if call.args]
         for to, entries in source.added:
             if "warnings" in ast.unparse(to):
                 single = entries.elts if isinstance(entries, ast.List) else [getattr(entries, "elt", entries)]
-                given += [(entries.lineno, entry) for entry in single]
-        for line, node in given:
+                warned += [(entries.lineno, entry) for entry in single]
+        for line, node in warned:
             where = f"{source.place}:{line}"
             for text in self.texts(node, source, {}):
                 if " " in text:
@@ -193,8 +193,8 @@ class Reader:
     def of_call(self, source: Source, call: ast.Call, name: str) -> Iterator[Message]:
         """Yield the messages of a call of an error's class, one for each alternative and each call of its function."""
         raised = f"{source.place}:{call.lineno}"
-        given = [arg.value if isinstance(arg, ast.Starred) else arg for arg in call.args]
-        bare = {arg.id for arg in given if isinstance(arg, ast.Name)}
+        arguments = [arg.value if isinstance(arg, ast.Starred) else arg for arg in call.args]
+        bare = {arg.id for arg in arguments if isinstance(arg, ast.Name)}
         function = next(source.around(call))
         askers: list[tuple[dict[str, list[str]], str]] = [({}, raised)]
         if isinstance(function, ast.FunctionDef) and bare & {arg.arg for arg in function.args.args}:
@@ -210,12 +210,14 @@ class Reader:
         else:
             pairs = [self.texts(argument, source, bound) for argument in call.args]
         home, own = self.classes[name]
-        made = [node for node in own.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
-        if made and name != "FootageError":
+        initialisers = [node for node in own.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        if initialisers and name != "FootageError":
             inside = next(
-                n for n in ast.walk(made[0]) if isinstance(n, ast.Call) and ast.unparse(n.func) == "super().__init__"
+                n
+                for n in ast.walk(initialisers[0])
+                if isinstance(n, ast.Call) and ast.unparse(n.func) == "super().__init__"
             )
-            names = [arg.arg for arg in made[0].args.args[1:]]
+            names = [arg.arg for arg in initialisers[0].args.args[1:]]
             pairs = [self.texts(argument, home, dict(zip(names, pairs, strict=False))) for argument in inside.args]
         pairs = [*pairs, [""], [""]][:2]
         if len(pairs[0]) == len(pairs[1]):  # alternatives of both belong together
@@ -241,11 +243,13 @@ class Reader:
         if not isinstance(field, ast.AnnAssign):
             return
         where = f"{source.place}:{call.lineno}"
-        given = [self.constant(argument, source) for argument in call.args]
+        limits = [self.constant(argument, source) for argument in call.args]
         remedy = [text for key in call.keywords if key.arg == "remedy" for text in self.texts(key.value, source, {})]
         unit = [text for key in call.keywords if key.arg == "unit" for text in self.texts(key.value, source, {})]
-        made = bounded(*given, **({"remedy": remedy[0]} if remedy else {}), **({"unit": unit[0]} if unit else {}))
-        advice = made.metadata["bounds"][2]
+        bounds_of_field = bounded(
+            *limits, **({"remedy": remedy[0]} if remedy else {}), **({"unit": unit[0]} if unit else {})
+        )
+        advice = bounds_of_field.metadata["bounds"][2]
         yield Message(f"{ast.unparse(field.target)} is {{value}}", advice, "ConfigError", where, where)
 
     def constant(self, node: ast.expr, source: Source) -> object:
