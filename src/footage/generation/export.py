@@ -198,7 +198,9 @@ def examples(graph: Graph, seed: int, grow: int) -> dict[str, Tensor]:
         value = graph.inputs[name]
         shape = list(value.shape)
         for axis in axes:
-            shape[axis] = shape[axis] + grow if grow >= 0 else 1 if shape[axis] == rows else shape[axis]
+            shape[axis] = (
+                shape[axis] + grow * graph.multiple if grow >= 0 else 1 if shape[axis] == rows else shape[axis]
+            )
         # Of the same mean and spread: pictures stay within their range, states near those that there are.
         spread = float(value.float().std()) if value.numel() > 1 else 1.0
         drawn = torch.randn(shape, generator=rng) * spread + float(value.float().mean())
@@ -210,7 +212,11 @@ def compare(path: Path, graph: Graph, module: nn.Module) -> tuple[float, float]:
     """Return the largest difference of a graph's first output from the model's, and the PSNR in dB."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes have no other base
+        problem = f'"{graph.name}" cannot be run by onnxruntime ({str(error).strip().splitlines()[-1][-200:]})'
+        raise ModelError(problem, "report it, with the preset") from error
     worst, squares, count = 0.0, 0.0, 0
     for seed, grow in enumerate((0, 1, -1) if any(graph.lengths.values()) else (0,)):
         inputs = graph.inputs if seed == 0 else examples(graph, seed, grow)

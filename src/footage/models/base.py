@@ -288,6 +288,8 @@ class Graph:
     outputs: tuple[str, ...]
     lengths: Mapping[str, tuple[int, ...]]
     """Axes of inputs that may have any length; those at one place of several inputs need not be equal."""
+    multiple: int = 1
+    """Of which these lengths have to be; that of the batch may be any."""
 
 
 @runtime_checkable

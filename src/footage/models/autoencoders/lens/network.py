@@ -353,7 +353,7 @@ class LensSampler:
         latents = torch.randn(2, self.latent, side, side + 2)
         told = f"frames: (N, C, H, W) in [-1, 1]; latents: (N, {self.latent}, H / {self.scale}, W / {self.scale})."
         return [
-            Graph("encode", told, lens, encode, {"frames": frames}, ("latents",), {"frames": (0, 2, 3)}),
+            Graph("encode", told, lens, encode, {"frames": frames}, ("latents",), {"frames": (0, 2, 3)}, self.scale),
             Graph("decode", told, lens, decode, {"latents": latents}, ("frames",), {"latents": (0, 2, 3)}),
         ]
 
