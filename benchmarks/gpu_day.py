@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("einops", "jinja2", "lightning_fabric", "matplotlib", "numpy", "PIL", "rich", "safetensors", "tensorboard")
-WISHED = {"av": "no mp4 is written, sheets only", "pytest": "the tests are left out", "tyro": "no `footage` command"}
+WISHED = {
+    "av": "no mp4 is written, sheets only, and upscalers cannot be trained on what codecs leave",
+    "pytest": "the tests are left out",
+    "tyro": "no `footage` command",
+}
 """Modules that this can do without, and what is then missing."""
 GRACE = 20.0
 """Seconds for which a step may go on after its time, to save what it has; then it is killed."""
@@ -210,7 +214,8 @@ def tests(day: Day) -> None:
     """Run the tests marked `gpu`, and say as they come which pass and which fail."""
     command = [sys.executable, "-m", "pytest", "-vv", "-m", "gpu", "-p", "no:cacheprovider", "tests/test_gpu.py"]
     command += ["-k", "uploads"] if day.rehearse else []
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # these tests need none of them
+    # These tests need no plugins; in narrow columns pytest leaves out why one failed.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "400"}
     results: Counter[str] = Counter()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -96,6 +96,8 @@ def test_a_gpu_makes_the_clips_that_a_cpu_makes(preset: str, device: str) -> Non
 @pytest.mark.parametrize("device", [GPU])
 def test_a_step_on_a_gpu_is_the_step_on_a_cpu(preset: str, device: str) -> None:
     """Losses and penalties of a first cycle: weights follow from them, by an optimiser that magnifies what is small."""
+    if preset == "upscale-x4-gan":
+        pytest.importorskip("av", reason="clips are spoilt by H.264")
     config = tiny(preset)
     here, there = (
         steps(fresh_method(config, 0, ComputeDevice(place, False)), config, place, False)[0]
