@@ -21,7 +21,6 @@ import os
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -279,27 +278,9 @@ def library_targets(folder: Path) -> list[Target]:
     shutil.make_archive(str(packed.with_suffix("")), "zip", folder / "library" / "files")
     scratch = folder / "scratch"
 
-    database = folder / "library" / "library.sqlite"
-
-    def tables() -> str:
-        try:
-            with contextlib.closing(sqlite3.connect(database)) as connection:
-                return str(connection.execute("SELECT name, sql FROM sqlite_master").fetchall())
-        except sqlite3.Error as error:
-            return str(error)
-
-    good = tables()
-
     def read(path: Path) -> None:
         for log in path.parent.glob("library.sqlite-*"):
-            log.unlink()
-        try:
-            look()
-        except (TypeError, IndexError):
-            if tables() == good:  # SQLite takes other names of columns for another program's tables
-                raise
-
-    def look() -> None:
+            log.unlink(missing_ok=True)
         with Library(folder / "library", create=False) as library:
             library.query(ClipQuery(text="x4"))
             library.query(ClipQuery())
@@ -315,7 +296,7 @@ def library_targets(folder: Path) -> list[Target]:
 
     vectors = tuple(sorted((folder / "library" / "embeddings").glob("*")))
     return [
-        Target("database", (database,), read),
+        Target("database", (folder / "library" / "library.sqlite",), read),
         Target("vectors", vectors, read),
         Target("zip", (packed,), unpack),
     ]
@@ -351,7 +332,7 @@ def lock_targets(folder: Path) -> list[Target]:
 
     def look(path: Path) -> None:
         for log in shelf.glob("library.sqlite-*"):
-            log.unlink()
+            log.unlink(missing_ok=True)
         with Library(shelf, create=False) as library:
             library.query(ClipQuery(text="x"))
             library.verify(repair=False)

@@ -76,6 +76,16 @@ def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert library.get(1).stars == 4
 
 
+def test_a_column_of_another_name_is_damage(tmp_path: Path) -> None:
+    """Bits that change in the schema leave a database that SQLite takes for sound."""
+    library = filled(tmp_path, 1)
+    library.close()
+    with contextlib.closing(sqlite3.connect(library._database.path)) as connection:
+        connection.execute("ALTER TABLE clips RENAME COLUMN notes TO nothes")
+    with pytest.raises(LibraryError, match=r"library\.sqlite\" is damaged: it has no clips\.notes.*copy of it"):
+        Library(library.folder)
+
+
 def test_full_disk_for_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = filled(tmp_path, 1)
     with library._database._borrowed() as connection:

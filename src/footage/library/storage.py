@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -30,6 +31,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TypeVar
 from urllib.parse import quote
@@ -470,6 +472,24 @@ class LibraryBusy(LibraryError):
         super().__init__(problem, "try again when it is done")
 
 
+def columns_of(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return the columns of a database's tables, each as TABLE.COLUMN."""
+    query = (
+        "SELECT tables.name || '.' || columns.name FROM sqlite_master AS tables, "
+        "pragma_table_xinfo(tables.name) AS columns WHERE tables.type = 'table'"
+    )
+    return frozenset(str(row[0]) for row in connection.execute(query))
+
+
+@cache
+def columns_after(migrations: tuple[tuple[str, ...], ...]) -> frozenset[str]:
+    """Return the columns that steps lead to."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for statement in itertools.chain.from_iterable(migrations):
+            connection.execute(statement)
+        return columns_of(connection)
+
+
 class Database:
     """A database file that threads and processes share. Connections are borrowed, one for each transaction.
 
@@ -502,6 +522,12 @@ class Database:
                     raise
                 version = self._open_read_only()
             if version == self._newest:
+                with self._borrowed() as connection:
+                    missing = columns_after(tuple(map(tuple, migrations))) - columns_of(connection)
+                if missing:
+                    names = ", ".join(sorted(missing)[:3])
+                    problem = f'"{path}" is damaged: it has no {names}'
+                    raise LibraryError(problem, "put a copy of it back")
                 return
             with self._borrowed() as connection:
                 self._log_ahead(connection)
