@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import math
 import os
 import statistics
 import tempfile
@@ -203,7 +202,7 @@ def false_alarms(clips: list[Frames], keys: int, console: Console) -> int:
             extracted = mark._extracted(frames).reshape(1, 8, 4, 8, 4, 16)
             for _ in range(keys):
                 flips = rng.choice(np.array([-1, 1], np.float32), (1, 8, 1, 8, 1, 16))
-                rates.append(math.exp(-mark._evidence(mark._entries_read(extracted * flips), np.ones((1, 32)))[0]))
+                rates.append(mark._rate(mark._entries_read(extracted * flips)[0], np.empty((0, 32))))
     values = np.array(rates)
     console.print(f"without a mark: found in {found} of {2 * len(clips)} clips; {len(values):,} clips and keys:")
     for level in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):

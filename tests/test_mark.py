@@ -96,25 +96,40 @@ def test_no_mark_is_found_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -
     assert not read([scene(3, 3)]).present
 
 
-def test_the_false_alarm_rate_is_a_bound_for_any_clip_and_key() -> None:
+def test_the_false_alarm_rate_is_exact_for_any_clip() -> None:
     rng = np.random.default_rng(0)
     extracted = mark._extracted(scene(5, 4).astype(np.float32)).reshape(1, 8, 4, 8, 4, 16)
-    flips = rng.choice(np.array([-1, 1], np.float32), (3000, 8, 1, 8, 1, 16))  # another key is as likely as the one
+    flips = rng.choice(np.array([-1, 1], np.float32), (150, 8, 1, 8, 1, 16))  # another key is as likely as the one
     entries = np.concatenate([mark._entries_read(extracted * some) for some in flips[:, np.newaxis]])
-    assert abs(entries.sum(axis=2).var() / BITS - 1) < 0.05
-    for messages in (np.empty((0, BITS)), np.ones((1, BITS))):
-        assert abs(np.exp(mark._evidence(entries, messages, (0.03,))).mean() - 1) < 0.1  # without slack
-        rates = np.exp(-mark._evidence(entries, messages))
-        assert rates.min() < 0.5
-        assert all(np.mean(rates < level) <= level for level in (0.5, 0.1, 0.01))
+    unknown, both = (
+        np.array([mark._rate(some, messages) for some in entries])
+        for messages in (np.empty((0, BITS)), np.ones((1, BITS)))
+    )
+    for level in (0.8, 0.5, 0.2, 0.05):
+        spread = 3 * np.sqrt(level * (1 - level) / len(flips))
+        assert abs(np.mean(unknown < level) - level) < spread and np.mean(both < level) < level + spread
+
+
+def test_the_rate_is_what_counting_all_keys_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mark, "BITS", 3)
+    entries = np.round(np.random.default_rng(1).normal(0, 2, (3, 4)), 0)
+    keys = np.array(list(itertools.product((-1, 1), repeat=12))).reshape(-1, 3, 4)
+    step, amplitude = mark.STEP, mark.AMPLITUDES[1]
+    logs = np.rint(np.log(np.cosh(amplitude * np.abs((keys * entries).sum(axis=2)))) / step).sum(axis=1)
+    found = np.rint(np.log(np.cosh(amplitude * np.abs(entries.sum(axis=1)))) / step).sum()
+    assert mark._rate(entries, np.empty((0, 3))) == pytest.approx(np.mean(logs >= found))
+    message = np.array([[1.0, -1.0, 1.0]])
+    known = np.mean((keys * entries).sum(axis=2) @ message[0] >= message[0] @ entries.sum(axis=1))
+    assert mark._rate(entries, message) == pytest.approx(2 * min(known, np.mean(logs >= found)))
 
 
 def test_a_weak_mark_is_found_where_its_message_is_known() -> None:
     message = mark._bits(MESSAGE)[np.newaxis]
     signs = np.where(np.arange(32) < 19, 1.0, -1.0)  # of a bit's entries 19 are right, and 13 wrong
-    entries = signs * message[..., np.newaxis]
-    cases = (entries, message[:0]), (entries, message), (-entries, message)
-    rates = [np.exp(-mark._evidence(told, known)[0]) for told, known in cases]
+    entries = signs * message[0][:, np.newaxis]
+    rates = [
+        mark._rate(told, known) for told, known in ((entries, message[:0]), (entries, message), (-entries, message))
+    ]
     assert rates[1] < FALSE_ALARM < 1e-3 < rates[0] < rates[2]
 
 

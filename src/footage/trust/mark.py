@@ -6,16 +6,16 @@ a residual, which is spread over the frame, brought to a strength of 1% of the l
 frames of the group. The extractor sees frames alone and estimates the signs.
 
 Each bit is the sign of 32 entries of the pattern, times signs s that are drawn from a key. What the extractor makes of
-a clip without a mark, r, knows nothing of the key: the signs are fair coins, whatever the clip shows, and
-E exp(a s r) = cosh(a r). So for any amplitude a, and any message m that is known,
+a clip without a mark, r, knows nothing of the key: the signs are fair coins, whatever the clip shows. A bit's sum Σ s r
+is then a random walk, whose steps |r| are known. So the distribution of any statistic of the 32 sums is known, exactly:
 
-    E Π exp(a m s r) / cosh(a r) = 1        and, the mean over all messages,        E Π cosh(a Σ s r) / Π cosh(a r) = 1,
+    T = Σ log cosh(a Σ s r)    for a message that is not known,        T = Σ m Σ s r    for a message m that is known,
 
-products over the 32 bits, and in each over its entries. A mean of these is evidence of a mark, and by Markov's
-inequality it is as large as 1 / p in a share p of clips without one, at most. So is its mean over all places where a
-mark might lie, and less than that, where evidence of places that were not looked at counts as none. This p is the rate
-of false alarms of a reading. It holds for clips that know nothing of the key; a mark can be forged by whoever has this
-file, and removed by whoever tries: it says that a clip was made by footage, and its absence says nothing.
+the sums over the 32 bits, and in each over its entries; these are the likelihood ratios of a mark of amplitude a. The
+share p of keys for which T is as large as it is for the key is the rate of false alarms of a reading, times the number
+of places and messages that are tried (Bonferroni). It holds for clips that know nothing of the key; a mark can be
+forged by whoever has this file, and removed by whoever tries: it says that a clip was made by footage, and its absence
+says nothing.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ SEARCHED = 8
 """Frames of these in which a mark is looked for that was cropped."""
 AMPLITUDES = (0.2, 0.5, 1.0)
 """Of what was extracted, at a root mean square of 1, for which evidence is taken."""
+STEP = 0.1
+"""Of the sums, and of the logarithms, whose distribution is computed."""
 ROUNDS = 2
 """Times that better places are looked for beside the best one."""
 PLACES = 32
@@ -179,7 +181,7 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
     whole, some = (np.stack([kept[number] for number in numbers]) for numbers in chosen)
     messages = np.array([_bits(message) for message in known]).reshape(-1, BITS)
     entries = _entries_read(_extracted(whole))
-    rate = 2 * math.exp(-_evidence(entries, messages)[0])  # half of what may go wrong; crops have the other half
+    rate = 2 * _rate(entries[0], messages)  # half of what may go wrong; crops have the other half
     if rate > FALSE_ALARM:
         corners = itertools.product(range(LEAST_CROP, SIDE, 2), (0.0, 1.0), (0.0, 1.0))
         place = max((_cropped(some, messages, *corner) for corner in corners), key=lambda seen: seen.evidence).place
@@ -193,7 +195,7 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
                     tried[corner] = _cropped(whole, messages, *corner)
             best = max(tried.values(), key=lambda seen: seen.evidence)
             place = best.place
-        cropped = 2 * TRIED * math.exp(-np.logaddexp.reduce([seen.total for seen in tried.values()]))
+        cropped = 2 * TRIED * _rate(best.entries[0], messages)
         if cropped < rate:
             rate, entries = cropped, best.entries
     if rate > FALSE_ALARM:
@@ -206,9 +208,10 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
 
 
 def _evidence(entries: Array, messages: Array, amplitudes: Sequence[float] = AMPLITUDES) -> Array:
-    """Return the logarithms of the evidence of a mark in each of N readings (N, 32, 32).
+    """Return the logarithms of the evidence of a mark in each of N readings (N, 32, 32): of where it may lie.
 
-    Half of it is for a message that is not known, half for one of K messages (K, 32) of signs, if there are any.
+    It is the likelihood ratio of a mark, a mean over amplitudes; half of it is for a message that is not known, half
+    for one of K messages (K, 32) of signs, if there are any.
     """
     sums, evidence = entries.sum(axis=2), []
     for amplitude in amplitudes:
@@ -222,6 +225,29 @@ def _evidence(entries: Array, messages: Array, amplitudes: Sequence[float] = AMP
     return total
 
 
+def _rate(entries: Array, messages: Array) -> float:
+    """Return the share of keys, at most, that find as much in a clip as the key: s r (32, 32), messages (K, 32).
+
+    All is counted in whole steps, so that the sums' distributions are exact: each entry moves its sum up or down.
+    """
+    steps = np.rint(AMPLITUDES[1] / STEP * entries).astype(int)
+    sums, sizes = steps.sum(axis=1), np.abs(steps)
+    most = int(sizes.sum(axis=1).max())
+    places = np.arange(-most, most + 1)
+    walks = np.zeros((BITS, len(places)))
+    walks[:, most] = 1
+    for size in sizes.T[:, :, np.newaxis]:  # where it wraps around there is nothing yet
+        down, up = (np.take_along_axis(walks, (places + most + way * size) % len(places), axis=1) for way in (1, -1))
+        walks = (down + up) / 2
+    values = np.rint(_log_cosh(STEP * places) / STEP).astype(int)
+    unknown = functools.reduce(np.convolve, (np.bincount(values, walk) for walk in walks))
+    rates = [unknown[values[sums + most].sum() :].sum()]
+    if len(messages):
+        known = functools.reduce(np.convolve, walks)
+        rates.append(len(messages) * known[int((messages @ sums).max()) + BITS * most :].sum())
+    return float(len(rates) * min(rates))
+
+
 def _log_cosh(values: Array) -> Array:
     """Return the logarithms of hyperbolic cosines."""
     sizes = np.abs(values)
@@ -232,10 +258,8 @@ def _log_cosh(values: Array) -> Array:
 class Cropped(NamedTuple):
     """What was read in frames that are taken for a crop, at the places that have one corner in common."""
 
-    total: float
-    """Logarithm of the sum of the evidence at all places."""
     evidence: float
-    """The most of these, its logarithm."""
+    """The most evidence at any place, its logarithm."""
     place: tuple[int, float, float]
     """Where that is: size, top and left, of 64."""
     entries: Array
@@ -262,7 +286,7 @@ def _cropped(frames: Array, messages: Array, pixels: int, above: float, before: 
     each = np.concatenate(evidence)
     most = int(np.argmax(each))
     place = pixels, 2 * places[most][0] + above, 2 * places[most][1] + before
-    return Cropped(float(np.logaddexp.reduce(each)), float(each[most]), place, np.concatenate(found)[[most]])
+    return Cropped(float(each[most]), place, np.concatenate(found)[[most]])
 
 
 def _entries_read(extracted: Array) -> Array:
