@@ -295,6 +295,9 @@ class Reader:
                 found = self.of_name(node, source, bound, way, depth)
             case ast.Attribute():
                 found = self.of_attribute(node, source, bound, depth)
+            case ast.Call(func=ast.Name(id="counted"), args=[number, *names]):
+                several = follow(names[1]) if len(names) > 1 else [f"{name}s" for name in follow(names[0])]
+                found = [f"{placeholder(number)} {name}" for name in several]
             case ast.Call():
                 found = self.of_function(node, source, bound, way, depth)
             case ast.Subscript(value=ast.Name(id=name)) if (home := self.home(name, source)) and isinstance(
@@ -311,6 +314,8 @@ class Reader:
         if isinstance(value, ast.Name) and value.id in bound:
             given = bound[value.id]
             return [placeholder(value)] if len(given) > 1 and any("{" in text for text in given) else given
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == "counted":
+            return self.texts(value, source, bound, (), depth + 1)
         plain = isinstance(value, (ast.IfExp, ast.JoinedStr, ast.Name)) and node.format_spec is None
         texts = self.texts(value, source, bound, (), depth + 2) if plain else ["{"]
         known = not any("{" in text for text in texts) or (len(texts) == 1 and " " in texts[0])

@@ -64,7 +64,7 @@ def test_labels_of_a_part_only(tmp_path: Path) -> None:
     run = footage.train(str(tmp_path / "data"), tiny_config(), out=tmp_path / "run", clips=2, quiet=True)
     assert footage.load(run.model).labels == ()
     wanted = tiny_config(train__labels="yes")
-    with pytest.raises(ConfigError, match=r"2 of 6 training clips of data have no label.*give every clip a label"):
+    with pytest.raises(ConfigError, match=r"2 of 6 training clips of data without a label.*give every clip a label"):
         footage.train(str(tmp_path / "data"), wanted, out=tmp_path / "other", clips=2, quiet=True)
 
 

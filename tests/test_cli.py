@@ -181,7 +181,7 @@ def test_sheet_shows_what_belongs_together(
 
     assert "2 clips and sheet.png in" in generated(0, "--count", "2")
     said = generated(0, "--count", "1", "--seed", "7")
-    assert "1 clips and sheet.png, which shows 2 made before too," in said and "warning" not in said
+    assert "1 clip and sheet.png, which shows 2 made before too," in said and "warning" not in said
     assert captions == ["000000", "000001", "000007"]
     generated(0, "--count", "1", "--seed", "9", "--format", "png")
     assert "4 made before" in generated(0, "--count", "1", "--seed", "8", "--frames", "16")

@@ -145,7 +145,7 @@ def test_mistakes_are_found_before_anything_is_trained(tmp_path: Path, begun: li
             footage.compare("shapes", presets=presets, out=out, quiet=True)
     with pytest.raises(ConfigError, match="named twice"):
         run(out, [CONFIGS[0], CONFIGS[0]])
-    with pytest.raises(ConfigError, match="have no label"):
+    with pytest.raises(ConfigError, match="without a label"):
         run(out, [named("fits"), named("labels", train__labels="yes")], data="digits-2")
     with pytest.raises(ConfigError, match=r"digits are square and at least 32×32, 32×64 was asked"):
         run(out, [named("fits"), named("wrong", clip__width=64)], data="digits")

@@ -328,7 +328,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["library", "render", folder, "1", "2"])
     assert "2 clips are ready" in capsys.readouterr().out and len(renders(library)) == 3
     main(["library", "export", folder, "1", "2", "--to", str(tmp_path / "out.zip")])
-    assert "1 clips have effects, which are fixed in the exported files" in capsys.readouterr().out
+    assert "1 clip has effects, which are fixed in the exported files" in capsys.readouterr().out
     for words in (["remove", folder, "1"], ["effects", folder, "1", "--chain", str(tmp_path / "none.json")]):
         with pytest.raises(SystemExit):
             main(["library", *words])

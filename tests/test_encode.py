@@ -152,7 +152,7 @@ def test_a_sheet_is_written_in_a_font_that_has_the_characters(monkeypatch: pytes
     assert lettering("a circle")[1] is not wide and lettering("红色 circle") == ("红色 circle", wide)
     monkeypatch.setattr(sheets, "system_font", lambda size: None)
     assert lettering("clip 红色圆 moves 左")[0] == (
-        "clip (3 characters without a font) moves (1 characters without a font)"
+        "clip (3 characters without a font) moves (1 character without a font)"
     )
 
 

@@ -169,7 +169,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
     side = InputClips(EvaluationInput("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
     rest = inputs.leave_out_learned(side, made, warnings)
     assert rest.spans and {file_of(span) for span in rest.spans}.isdisjoint(made.sources)
-    assert f"{len(own)} clips that {made.name} learned from are left out" in warnings[0]
+    assert f"left out is what {made.name} learned from, {len(own)} clips" in warnings[0]
     with pytest.raises(DatasetError, match="learned from all clips"):
         inputs.leave_out_learned(replace(side, spans=tuple(own)), made, warnings)
     other = Clips(24, 2)

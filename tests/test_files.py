@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from footage import files
-from footage.errors import FootageError, nearest
+from footage.errors import FootageError, counted, nearest
 from footage.training.run_folder import RunFolder
 
 
@@ -46,6 +46,13 @@ def test_errors_carry_problem_and_remedy() -> None:
     assert nearest("wlak", ["walk", "run"]) == 'did you mean "walk"?'
     assert nearest("zzz", ["walk", "run"]) == "known are run, walk"
     assert nearest("zzz", []) == "there are none"
+
+
+def test_one_thing_is_counted_as_one() -> None:
+    assert [counted(n, "clip") for n in (0, 1, 1.0, 1200, 1.5)] == [
+        *("0 clips", "1 clip", "1 clip", "1,200 clips", "1.5 clips")
+    ]
+    assert [counted(n, "copy", "copies") for n in (1, 2)] == ["1 copy", "2 copies"]
 
 
 def test_partial_files_are_removed(tmp_path: Path) -> None:

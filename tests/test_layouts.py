@@ -88,11 +88,11 @@ def test_a_video_folder_has_captions_labels_and_sides(tmp_path: Path) -> None:
     (missing,) = found.rejections
     assert (
         missing.source == "metadata.jsonl"
-        and "1 of the files that it names are not here, such as v/gone.mp4" in missing.detail
+        and "1 of the files that it names is not here, such as v/gone.mp4" in missing.detail
     )
     assert {source.label for source in scan([root], "none").sources} == {None}
     touch(root, "metadata.jsonl", content='{"file_name": "x.mp4", "text": "none of them"}')
-    with pytest.raises(ConfigError, match=r"no row of .*fits any of the 3 files"):
+    with pytest.raises(ConfigError, match=r"no row of .*fits what was found, 3 files"):
         scan([root])
 
 
@@ -136,8 +136,8 @@ def test_ucf101_has_lists_or_groups(tmp_path: Path) -> None:
     assert found.layouts == ["UCF-101: labels by folder, split by testlist01.txt, trainlist01.txt"]
     assert not found.ignored
     assert sorted(r.detail for r in found.rejections) == [
-        "1 of its classes have no folder, such as Bowling: unpack them, or do without",
-        "1 of the files that it names are not here, such as Biking/v_x.avi: fetch them, or not",
+        "1 of its classes has no folder, such as Bowling: unpack them, or do without",
+        "1 of the files that it names is not here, such as Biking/v_x.avi: fetch them, or not",
     ]
 
 

@@ -94,7 +94,7 @@ def test_verify_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture
     library = filled(tmp_path, 2)
     library.path(2).unlink()
     assert run("verify", library.folder, "--no-repair") == 0
-    assert "1 clips whose files are gone: 2" in capsys.readouterr().out
+    assert "1 clip whose file is gone: 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_texts_are_followed_to_where_they_are_written(messages: list[Any]) -> No
     assert ("the disk is read-only", "choose another place") in told  # what a function returns
     assert ("width is {value}", "give 4 to 512 channels") in told  # the bounds of a field
     assert any(problem.startswith("net.points") or "net.groups is" in problem for problem, _ in told)  # a parameter
+    assert ("{clips} clips are given", "give two or more") in told  # what is counted, as several
     lost = [m for m in messages if re.fullmatch(r"\W*\{[^}]*\}\W*", m.problem) and m.kind != "warning"]
     assert len(lost) < len(messages) / 40, lost
 
@@ -69,7 +70,7 @@ def test_warnings_are_found_however_they_are_given(messages: list[Any]) -> None:
     for place, text in (
         ("evaluation/inputs.py", "{name} is read as {layout}, all of it"),  # warnings += [... for ...]
         ("training/processes.py", "rank {rank} has waited for {LATE} s, for {names}"),  # print(..., file=sys.stderr)
-        ("evaluation/inputs.py", "{name}: {side.too_short} clips shorter than {protocol.frames} frames were left out"),
+        ("evaluation/inputs.py", "{name}: {side.too_short} clips of fewer than {protocol.frames} frames left out"),
     ):
         assert (place, text) in warned
     through = [text for place, text in warned if "they are not led through its latents" in text]

@@ -67,7 +67,7 @@ def test_frechet_with_fewer_samples_than_dimensions() -> None:
 
 def test_frechet_complains() -> None:
     one = Gaussian(3).add(torch.zeros(1, 3))
-    with pytest.raises(ConfigError, match=r"covariance was asked of 1 samples: give at least 2"):
+    with pytest.raises(ConfigError, match=r"covariance was asked of 1 sample: give at least 2"):
         frechet(one, one)
     with pytest.raises(ConfigError, match=r"length 3 and 4"):
         frechet(one, Gaussian(4))

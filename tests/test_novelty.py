@@ -106,7 +106,7 @@ def test_of_both_kinds_the_new_ones_stay_and_the_search_has_an_end(model: Model)
     clips = list(found)
     assert [clip.metadata["seed"] for clip in clips] == [1, 3, 5, 7]
     assert [entry.seed for entry in found.left_out] == [0, 2, 4, 6]
-    assert "4 of 8 clips were left out" in found.summary() and "(seeds 0, 2, 4, 6)" in found.summary()
+    assert "left out: 4 of 8 clips" in found.summary() and "(seeds 0, 2, 4, 6)" in found.summary()
     assert np.array_equal(clips[1].array(), shapes(new[1], 0, 8)), "it is made again as it was judged"
     told: list[str] = []
     rarely = learned(model, [new[0], *[copied[0]] * (2 * TRIES - 1)])
@@ -198,7 +198,7 @@ def test_the_command_says_what_it_left_out(
     main(["generate", str(tmp_path / "model"), "--count", "2", "--to", str(tmp_path / "new"), "--novel=shapes"])
     said = " ".join(capsys.readouterr().out.split())
     assert "tiny learned from other clips than shapes" in said
-    assert "none of 2 clips comes nearer to the training clips of shapes than unseen clips do" in said
+    assert "none of 2 clips comes nearer to training clips of shapes than unseen clips do" in said
     about = read_metadata(tmp_path / "new" / "000000.mp4")["novel"]
     assert about["dataset"] == "shapes" and about["pixels_distance"] > about["pixels_limit"]
     with pytest.raises(SystemExit):

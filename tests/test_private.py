@@ -309,7 +309,7 @@ def test_what_would_look_at_the_clips_beside_the_training_is_refused(tmp_path: P
         with pytest.raises(ConfigError, match=reason):
             footage.train("shapes", config, out=tmp_path / "run", quiet=True, **options)  # type: ignore[arg-type]
     strict = replace(config, privacy=replace(config.privacy, delta=0.1))
-    with pytest.raises(ConfigError, match="with 20 sources one of them may be told whole"):
+    with pytest.raises(ConfigError, match="with 20 sources one may be told whole"):
         footage.train("shapes", strict, out=tmp_path / "run", clips=8, quiet=True)
 
 

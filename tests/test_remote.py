@@ -139,7 +139,7 @@ def test_texts_may_hold_any_address(tmp_path, capsys):
     main(["library", "edit", place, "1", "--notes", address, f"--title={address}"])
     main(["library", "search", place, address])
     main(["library", "album", place, address, "--put", "1"])
-    assert f"{address}: 1 clips" in capsys.readouterr().out
+    assert f"{address}: 1 clip" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["library", "edit", place, "1", "--notes", "a", "--library", address])
     assert "holds a key" in capsys.readouterr().err

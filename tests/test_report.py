@@ -108,7 +108,7 @@ def evaluation(value: float = 0.6, name: str = "tiny", seen: int = 1000, **more:
         memorisation=Memorisation("windows", 900, 1000, 60, 128, (space,), (pair,), (HOSTILE,)),
         warnings=(f"too few clips of {HOSTILE}",),
         work=(WorkStep("network random-0", 3.25),),
-        device="cpu, 1 threads",
+        device="cpu, 1 thread",
         made_by="footage test",
     )
     return Evaluation(**{**known, **more})  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ def test_everything_that_a_figure_needs_stands_beside_it(page: Page) -> None:
         "Skorokhodov",
         "abcdef0123456789",
         "100 held-out windows against 90 of training",
-        "near-copies, to be looked at or left out",
+        "1 near-copy, to be looked at or left out",
         "ratio 0.31 in pixels",
         "network random-0",
         "e" * 64,

@@ -85,7 +85,7 @@ def test_a_chain_is_looked_at_kept_changed_and_given_out(studio: Studio, asked: 
         assert file.status_code == 200 and asked[-1] == {"library": asked[0]["library"], "clip": made}
         studio.library.gc(rendered=True)
         export = client.post("/api/exports", json={"ids": [made, 2], "format": "zip"}).json()
-        assert export["told"] == ["1 clips have effects, which are fixed in the exported files"] and export["complete"]
+        assert export["told"] == ["1 clip has effects, which are fixed in the exported files"] and export["complete"]
         with zipfile.ZipFile(io.BytesIO(client.get(export["url"]).content)) as packed:
             assert packed.read("tall.mp4") == file.content
         assert len([question for question in asked if not question.get("chain")]) == 2

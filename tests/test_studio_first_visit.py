@@ -44,7 +44,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
         page.wait_for_selector(".card[data-stars='5']")
         clicks += 1
         page.locator(".pill", has_text="5★").click()
-        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clips'")
+        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clip'")
         click("button", "Export")
         with page.expect_download() as waiting:
             click("button", "Zip: clips and tables")

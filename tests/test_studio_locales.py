@@ -457,6 +457,24 @@ def test_every_translation_fills_in_the_same() -> None:
             assert sorted(filled.findall(original)) == sorted(filled.findall(translation)), original
 
 
+def test_one_thing_is_no_plural() -> None:
+    """Texts of pages choose what fits the number; a message is translated with one thing as with several."""
+    english, chinese = read_locale("en"), read_locale("zh-CN")
+    assert [english("clips", n=n) for n in (0, 1, "1", "1,200", "…")] == [
+        *("0 clips", "1 clip", "1 clip", "1,200 clips", "… clips")
+    ]
+    assert english("taste_learned", kept=1, rejected=2, pairs=1) == (
+        "Learned from 1 kept clip, 2 rejected ones and 1 blind rating."
+    )
+    assert english("plan_usable", n="1", of="1") == "1 of 1 training clip is long enough"
+    assert chinese("clips", n=1) == "1 个片段"
+    several, one = "3 damaged frames or packets; 1 clip was kept", "1 damaged frame or packet; 2 clips were kept"
+    assert [chinese.message(text) for text in (several, one)] == [
+        *("3 帧或数据包损坏；保留了 1 个片段", "1 帧或数据包损坏；保留了 2 个片段")
+    ]
+    assert not any("[" in english(name) for name in english.texts), "a choice without a number before it"
+
+
 def test_every_translation_is_chinese() -> None:
     chinese = read_locale("zh-CN")
     for part in (chinese.texts, chinese.messages, chinese.history):
@@ -530,8 +548,22 @@ def messages_of(path: Path) -> Iterator[str]:
             for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value:
                     yield argument.value
-                elif isinstance(argument, ast.JoinedStr):
-                    yield "".join(v.value if isinstance(v, ast.Constant) else "{}" for v in argument.values)  # type: ignore[misc]
+                elif isinstance(argument, ast.JoinedStr | ast.Call):
+                    parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+                    texts = ("".join(told(part, number) for part in parts) for number in ("{}", "1"))
+                    yield from (text for text in texts if text != "{}")
+
+
+def told(part: ast.expr, number: str) -> str:
+    """Return what a part of a message says: itself, {} for what is filled in, or a number of what is counted."""
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    value = part.value if isinstance(part, ast.FormattedValue) else part
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
+        names = [name.value for name in value.args[1:] if isinstance(name, ast.Constant)]
+        if names:
+            return f"{number} {names[0] if number == '1' else names[1] if len(names) > 1 else f'{names[0]}s'}"
+    return "{}"
 
 
 def test_every_error_has_a_translation() -> None:

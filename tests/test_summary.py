@@ -176,7 +176,7 @@ def test_highlights_go_by_what_is_asked_for_and_fill_an_album(film: Path, tmp_pa
 
 def test_bad_input_gets_a_sentence(film: Path, tmp_path: Path) -> None:
     one = clips.write(tmp_path / "one.mp4", clips.moving(1, (32, 48)))
-    with pytest.raises(MediaError, match=r'"one.mp4" has 1 frames'):
+    with pytest.raises(MediaError, match=r'"one.mp4" has 1 frame:'):
         survey(one, CutFinder)
     brief = clips.write(tmp_path / "brief.mp4", clips.moving(5, SIZE))
     quiet = sounds.write(tmp_path / "quiet.wav", np.zeros((1, 5 * RATE), np.float32))

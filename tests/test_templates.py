@@ -206,7 +206,7 @@ def test_words_of_titles() -> None:
     [
         (
             ["birth", "{0}", "--names", "Anna"],
-            "1 clips are given, and birth needs 3: give 2 more: first 1, days 1, last 1",
+            "1 clip is given, and birth needs 3: give 2 more: first 1, days 1, last 1",
         ),
         (["brith", "{0}"], 'there is no template "brith"'),
         (["{mine}", "{0}", "{1}"], "mine needs name (who was born): give --names name="),

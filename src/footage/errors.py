@@ -1,4 +1,4 @@
-"""The errors a user is meant to read: each names the offending value and the remedy."""
+"""The errors a user is meant to read: each names the offending value and the remedy. What counts things in words."""
 
 from __future__ import annotations
 
@@ -75,3 +75,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
     return "known are " + ", ".join(names) if names else "there are none"
+
+
+def counted(count: float, one: str, many: str = "") -> str:
+    """Return a number with what it counts, such as "1 clip" or "1,200 clips".
+
+    Args:
+        count: a whole number, or one with a fraction.
+        one: what there is one of.
+        many: what there are several or none of; `one` and an s if it is empty.
+    """
+    number = f"{int(count):,}" if count % 1 == 0 else f"{count:g}"
+    return f"{number} {one if count == 1 else many or f'{one}s'}"

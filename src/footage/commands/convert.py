@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from footage.commands.generate import file_made, load, target_of, tell_rate
 from footage.commands.terminal import make_console, phases, print_marked
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
@@ -57,7 +57,7 @@ def predict(
     converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit, text=text, tell=tell)
     write(converted, to, "predicting", console, mark)
     about = converted.metadata
-    done = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
+    done = f"{counted(about['past_frames'], 'frame')} of {clip.name}, then {about['predicted_frames']} predicted"
     console.print(f"{done}{f', in {samples} ways' if samples > 1 else ''}: {to}")
     file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
@@ -150,7 +150,7 @@ def reconstruct(
 
     converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
     write(converted, to, "reconstructing", console, mark)
-    console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
+    console.print(f"{counted(frames, 'frame')}, PSNR {decibels / frames:.2f} dB: {to}")
     file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
@@ -244,7 +244,7 @@ def upscale(
     for note in dict.fromkeys([*original.notes, *result.damage.notes]):
         console.print(f"{clip.name}: {note}")
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
-    console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
+    console.print(f"{clip.name}, {original.shown}: {counted(result.frames, 'frame')} of {result.size}{again}: {target}")
     print_marked(console, "changed:", *result.notes)
     print_marked(console, "left out:", *result.left_out)
     if result.damage.frames:

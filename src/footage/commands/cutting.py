@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from footage.commands.generate import refuse_overwriting, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
-from footage.errors import ConfigError, MediaError, ModelError
+from footage.errors import ConfigError, MediaError, ModelError, counted
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
@@ -129,7 +129,7 @@ def join(
             encoding=encoding,
             watch=lambda done: show("joining", done, done, target.name),
         )
-    console.print(f"{len(clips)} clips joined, {frames:,} frames: {target}")
+    console.print(f"{counted(len(clips), 'clip')} joined, {counted(frames, 'frame')}: {target}")
     return target
 
 
@@ -179,11 +179,11 @@ def film(
         if target.suffix.lower() == ".json":
             told = kept
             write_timeline(told if opened is None else portable(told, lambda clip: opened.get(clip).digest), target)
-            console.print(f"{len(told.parts)} parts: {target}")
+            console.print(f"{counted(len(told.parts), 'part')}: {target}")
             return target
         with phases(console) as show:
             made = maker.write(told, target, encoding, lambda done, total: show("film", done, total, target.name))
-        console.print(f"{len(told.parts)} parts, {float(made.frames / made.rate):.1f} s: {target}")
+        console.print(f"{counted(len(told.parts), 'part')}, {float(made.frames / made.rate):.1f} s: {target}")
         if target.suffix.lower() in LISTS:
             console.print(
                 "edit lists hold clips with in and out, and dissolves: other transitions are dissolves with a name, "
@@ -251,7 +251,7 @@ def template(
             keep(timeline, maker, opened, film.stem, before="")
         if target == film:
             maker.write(timeline, film, encoding, lambda done, total: show("film", done, total, film.name))
-    console.print(f"{made.name}, {len(timeline.parts)} parts: {target}; its timeline: {listed}")
+    console.print(f"{made.name}, {counted(len(timeline.parts), 'part')}: {target}; its timeline: {listed}")
     return target
 
 
@@ -337,7 +337,7 @@ def effects(
             encoding=encoding,
             watch=lambda done, total: show("effects", done, total, target.name),
         )
-    console.print(f"{', '.join(effect.kind for effect in wanted)}, {frames:,} frames: {target}")
+    console.print(f"{', '.join(effect.kind for effect in wanted)}, {counted(frames, 'frame')}: {target}")
     return target
 
 
@@ -451,7 +451,7 @@ def _shortened(
             )
     shutil.rmtree(kept, ignore_errors=True)
     console.print(
-        f"{len(choice.pieces)} pieces, {float(film.frames / film.rate):.1f} s: {target}\n"
+        f"{counted(len(choice.pieces), 'piece')}, {float(film.frames / film.rate):.1f} s: {target}\n"
         f"coverage {choice.coverage:.3f}; evenly spread {choice.uniform:.3f}, at random {choice.random:.3f}; "
         f"redundancy {choice.redundancy:.2f}"
     )

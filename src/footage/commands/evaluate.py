@@ -10,7 +10,7 @@ from rich.table import Table
 
 from footage.commands.terminal import check_ending, make_console, phases, print_json, print_marked, working
 from footage.config.strict import arguments_of, require
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.evaluation.protocols import EvaluationOptions
 from footage.models.requests import DeviceName
 
@@ -201,8 +201,8 @@ def privacy(
 def print_audit(console: Console, audit: PrivacyAudit, page: Path | None) -> None:
     """Print what a model tells of the clips that it was trained on, and where the page of it is."""
     console.print(
-        f"{audit.members:,} clips from {audit.member_sources:,} sources of {audit.data}, beside {audit.others:,} other "
-        f"clips from {audit.other_sources:,} sources; {audit.made:,} generated"
+        f"{counted(audit.members, 'clip')} from {counted(audit.member_sources, 'source')} of {audit.data}, beside "
+        f"{counted(audit.others, 'other clip')} from {counted(audit.other_sources, 'source')}; {audit.made:,} generated"
     )
     table = Table("told by", "AUC", "interval", "found at 1% false ones", "interval")
     for attack in audit.attacks:
@@ -212,8 +212,10 @@ def print_audit(console: Console, audit: PrivacyAudit, page: Path | None) -> Non
         table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.true_positives:.1%}", found)
     console.print(table)
     for source in audit.sources[:SOURCES]:
-        copies = ", ".join(f"{count:,} copies in {space}" for space, count in source.copies.items() if count)
-        told = f"{source.recognised} of {source.clips} clips recognised, nearest {source.ratio:.2f}"
+        copies = ", ".join(
+            f"{counted(count, 'copy', 'copies')} in {space}" for space, count in source.copies.items() if count
+        )
+        told = f"{source.recognised} of {counted(source.clips, 'clip')} recognised, nearest {source.ratio:.2f}"
         console.print(f"  {source.source}: {', '.join(filter(None, (told, copies)))}", markup=False, soft_wrap=True)
     print_marked(console, "note:", *audit.notes)
     print_marked(console, "advice:", audit.advice, style="bold")

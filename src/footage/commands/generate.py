@@ -17,7 +17,7 @@ from footage import files
 from footage.commands.terminal import check_ending, make_console, phases, print_marked, tracked, working
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
-from footage.errors import ConfigError, LockError, MediaError, ModelError
+from footage.errors import ConfigError, LockError, MediaError, ModelError, counted
 from footage.files import locked
 from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
@@ -115,7 +115,7 @@ def _models_table(title: str, folders: Mapping[str, Path]) -> Table:
             f"{clip.frames} × {clip.width}×{clip.height}, {colours}, {info.fps:g} fps",
             ", ".join(info.labels) or "–",
             f"{info.sliders or '–'}",
-            f"{info.dataset}, {info.clips_seen:,} clips",
+            f"{info.dataset}, {counted(info.clips_seen, 'clip')}",
         )
     return table
 
@@ -271,7 +271,7 @@ def interpolate(
             frames = flow.slow(
                 model, target, int(slow.rstrip("x")), watch=lambda done: show("in between", done, done, target.name)
             )
-        console.print(f"{frames:,} frames: {target}")
+        console.print(f"{counted(frames, 'frame')}: {target}")
         return [target]
     if clip is None or end is None:
         raise ConfigError("two clips are needed", "give MODEL CLIP END; or CLIP --slow 4x")
@@ -476,7 +476,7 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
     if made[0].volume:
         planes = [clip.strip[0] for clip in made if clip.strip is not None]
         save_picture(out.path / SHEET, planes_sheet(planes, [clip.path.name for clip in made[: len(planes)]]))
-        console.print(f"{len(written):,} volumes and {SHEET}, their middle planes, in {out.place}")
+        console.print(f"{counted(len(written), 'volume')} and {SHEET}, their middle planes, in {out.place}")
         return written
     strips = {clip.path.stem: clip.strip for clip in made if clip.strip is not None}
     alike, others = made_before(out.path, written, metadata)
@@ -492,7 +492,7 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
     captions = sorted(strips, key=lambda name: (int(re.findall(r"\d+", name)[-1]), name))  # by seed or step
     save_picture(out.path / SHEET, contact_sheet([strips[caption] for caption in captions], captions))
     shown = f", which shows {len(captions) - min(len(written), SHEET_CLIPS)} made before too," if alike else ""
-    console.print(f"{len(written):,} clips and {SHEET}{shown} in {out.place}")
+    console.print(f"{counted(len(written), 'clip')} and {SHEET}{shown} in {out.place}")
     if others:
         text = f"{out.place} holds clips that were made otherwise, by another model or with other settings, such as "
         print_marked(console, "warning:", f"{text}{others[0].name}: they are older, and not on {SHEET}")
@@ -578,8 +578,8 @@ def react(
         reaction = reaction_to(song, react, bpm_lock, fps)
     write_reaction_page(target, reaction, song.name)
     heard = reaction.heard
-    beat = f"{told_tempo(heard)}, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"
-    console.print(f"{song.name}, {heard.seconds:.1f} s: {beat}, {len(heard.onsets):,} onsets: {target}")
+    beat = f"{told_tempo(heard)}, {counted(len(heard.beats), 'beat')}" if len(heard.beats) else "no beat"
+    console.print(f"{song.name}, {heard.seconds:.1f} s: {beat}, {counted(len(heard.onsets), 'onset')}: {target}")
     print_marked(console, "warning:", *reaction.notes)
     return target
 
@@ -624,7 +624,7 @@ def sliders(
         ]
     numbers, places = map(str, range(1, count + 1)), [f"{place:+g}" if place else "0" for place in SLIDER_PLACES]
     save_picture(target, table(rows, list(numbers), places))
-    console.print(f"{count} of {known} sliders of {loaded.info.name}: {target}")
+    console.print(f"{count} of {counted(known, 'slider')} of {loaded.info.name}: {target}")
     return target
 
 
@@ -702,7 +702,7 @@ def export(
         with phases(console) as show:
             form: Literal["videofolder", "webdataset"] = "videofolder" if videofolder else "webdataset"
             written = write_clips(dataset, to, form, lambda done: show("writing", done, len(dataset.rows), ""))
-        console.print(f"{written.clips:,} clips: {written.to}")
+        console.print(f"{counted(written.clips, 'clip')}: {written.to}")
         return written
     from footage.generation.export import export_onnx, export_web
 
@@ -743,5 +743,5 @@ def embed(
     vectors = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, names=np.array(list(vectors)), vectors=np.stack(list(vectors.values())))
-    console.print(f"{len(vectors):,} clips, {len(next(iter(vectors.values())))} numbers each: {to}")
+    console.print(f"{counted(len(vectors), 'clip')}, {counted(len(next(iter(vectors.values()))), 'number')} each: {to}")
     return vectors

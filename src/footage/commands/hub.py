@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from footage.commands.terminal import make_console, working
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.models.card import model_folder, read_info
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def push(
         for one in evaluation.figures:
             if one.value is not None:
                 floor = "" if one.floor is None else f"real clips: {one.floor.value:.4g}; "
-                note = f"{floor}{one.clips[0]:,} clips, tier {one.tier}"
+                note = f"{floor}{counted(one.clips[0], 'clip')}, tier {one.tier}"
                 published.append(PublishedFigure(one.label, one.value, evaluation.real.name, note))
     with working(console, f"putting it to {repository}"):
         there = push_model(folder, repository, licence, data, published, public)

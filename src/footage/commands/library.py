@@ -17,7 +17,7 @@ from tyro.conf import Suppress, arg
 
 from footage.commands.lock import new_key
 from footage.commands.terminal import make_console, phases, print_marked, tracked
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.files import locked
 from footage.library.query import ClipQuery
 from footage.machines.remote import address_of
@@ -99,7 +99,7 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
     console = make_console(quiet)
     _show_table(console, entries)
     rest = f", the first {len(entries):,} are shown; more: --limit {total}" if total > len(entries) else ""
-    console.print(f"{total:,} clips{rest}")
+    console.print(f"{total:,} clips{rest}")  # scripts read this line: its word stays, even of one clip
     return entries
 
 
@@ -231,7 +231,7 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
         groups = opened.duplicates(query_of(opened, selection))
     entries = [entry for group in groups for entry in group]
     _show_table(console, entries, [str(number + 1) for number, group in enumerate(groups) for _ in group])
-    console.print(f"{len(groups):,} groups of copies")
+    console.print(counted(len(groups), "group of copies", "groups of copies"))
     return groups
 
 
@@ -253,12 +253,14 @@ def taste(folder: Path, clip: int | None = None, *, quiet: bool = False) -> Tast
             opened.measure(progress=lambda done, total: show("measuring clips", done, total, ""))
         learned = opened.taste_summary()
         judged = None if clip is None or not learned.ready else opened.taste_of(opened.get(clip).id)
-    console.print(f"{learned.kept:,} clips kept, {learned.rejected:,} rejected, {learned.pairs:,} blind ratings")
+    console.print(
+        f"{counted(learned.kept, 'clip')} kept, {learned.rejected:,} rejected, {counted(learned.pairs, 'blind rating')}"
+    )
     if learned.accuracy is not None:
         text = f"{learned.accuracy:.0%} of comparisons come out right on clips that it has not seen, by chance 50%"
         console.print(f"{text} (95%: {learned.low:.0%} to {learned.high:.0%})")
     if not learned.ready:
-        console.print(f"not yet better than chance: rate about {learned.more:,} more clips")
+        console.print(f"not yet better than chance: rate about {counted(learned.more, 'more clip')}")
         return learned
     console.print(f"better than chance from {learned.enough:,} ratings on")
     table = Table("figure", "kept", "rejected", "weight")
@@ -285,7 +287,7 @@ def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[Histo
     console = make_console(quiet)
     for step in steps:
         undone = " (undone)" if step.undone else ""
-        console.print(f"{_local_time(step.time)}  {step.what}, {step.clips:,} clips{undone}")
+        console.print(f"{_local_time(step.time)}  {step.what}, {counted(step.clips, 'clip')}{undone}")
     return steps
 
 
@@ -326,7 +328,7 @@ def export(
         entries = opened.entries(numbers)
     gone = sum(entry.missing for entry in entries)
     console = make_console(quiet)
-    console.print(f"{len(numbers):,} clips: {address_of(to) or to}")
+    console.print(f"{counted(len(numbers), 'clip')}: {address_of(to) or to}")
     for text in told:
         print_marked(console, "warning:", text)
     for text in fixed_effects(entries) if to.suffix not in (".csv", ".json") else ():
@@ -368,7 +370,7 @@ def album(
         albums = opened.albums.all()
     console = make_console(quiet)
     for item in albums:
-        console.print(f"{item.name}: {item.clips:,} clips")
+        console.print(f"{item.name}: {counted(item.clips, 'clip')}")
     return albums
 
 
@@ -673,7 +675,7 @@ def render(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
 
         for clip in opened.ids(chosen(opened, clips, where)):
             made.append(opened.edited.render(clip, functools.partial(told, f"clip {clip}")))
-    console.print(f"{len(made):,} clips are ready")
+    console.print(counted(len(made), "clip is ready", "clips are ready"))
     return made
 
 
@@ -688,7 +690,7 @@ def remove(
     """
     with library(folder) as opened:
         count = opened.remove(chosen(opened, clips, where), edits=edits)
-    make_console(quiet).print(f"{count:,} clips into the bin; back: footage library undo {folder}")
+    make_console(quiet).print(f"{counted(count, 'clip')} into the bin; back: footage library undo {folder}")
     return count
 
 
@@ -701,7 +703,7 @@ def restore(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY
     binned = where if where == ANY else replace(where, bin=True)
     with library(folder) as opened:
         count = opened.restore(chosen(opened, clips, binned))
-    make_console(quiet).print(f"{count:,} clips out of the bin")
+    make_console(quiet).print(f"{counted(count, 'clip')} out of the bin")
     return count
 
 
@@ -719,7 +721,7 @@ def purge(
         raise ConfigError("no clip is named", "give numbers of clips in the bin, or --everything")
     with library(folder) as opened:
         count = opened.purge(None if everything else clips, edits=edits)
-    make_console(quiet).print(f"{count:,} clips removed for good")
+    make_console(quiet).print(f"{counted(count, 'clip')} removed for good")
     return count
 
 
@@ -736,7 +738,7 @@ def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
 
 
 def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | None:
-    text = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
+    text = "there is nothing to do" if step is None else f"{word}: {step.what}, {counted(step.clips, 'clip')}"
     if step is not None and step.unchanged:
         text += "; nothing could be changed, for it was changed otherwise since"
     make_console(quiet).print(text)
@@ -770,7 +772,7 @@ def embed_clips(folder: Path, model: Path | None = None, *, device: DeviceName =
         kind, about, embedding = f"vae-{loaded.info.weights_sha256[:12]}", loaded.info.name, loaded.embed
     with library(folder) as opened, phases(console) as show:
         count = opened.embed(kind, embedding, about=about, progress=lambda n, of: show("looking at clips", n, of, ""))
-    console.print(f"{count:,} clips embedded by {about}")
+    console.print(f"{counted(count, 'clip')} embedded by {about}")
     return count
 
 
@@ -787,26 +789,26 @@ def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: boo
     console = make_console(quiet)
     with library(folder) as opened, console.status("verifying"):
         report = opened.verify(repair=repair, quick=quick)
-    console.print(f"{report.clips:,} clips: {'all is well' if report.sound else 'not all is well'}")
+    console.print(f"{counted(report.clips, 'clip')}: {'all is well' if report.sound else 'not all is well'}")
     for name, meaning in FINDINGS.items():
         if items := getattr(report, name):
             shown = ", ".join(str(item) for item in items[:10]) + (", …" if len(items) > 10 else "")
-            console.print(f"{len(items):,} {meaning}: {shown}")
+            console.print(f"{counted(len(items), *meaning)}: {shown}")
     return report
 
 
 FINDINGS = {
-    "faults": "faults of the database",
-    "missing": "clips whose files are gone",
-    "found": "clips whose files are back",
-    "changed": "clips whose files are not what was added",
-    "orphans": "files that no clip names",
-    "adopted": "clips made of files",
-    "pictures": "clips without pictures",
-    "vectors": "clips without embedding",
-    "unfound": "clips that the search did not know",
+    "faults": ("fault of the database", "faults of the database"),
+    "missing": ("clip whose file is gone", "clips whose files are gone"),
+    "found": ("clip whose file is back", "clips whose files are back"),
+    "changed": ("clip whose file is not what was added", "clips whose files are not what was added"),
+    "orphans": ("file that no clip names", "files that no clip names"),
+    "adopted": ("clip made of a file", "clips made of files"),
+    "pictures": ("clip without pictures", "clips without pictures"),
+    "vectors": ("clip without embedding", "clips without embedding"),
+    "unfound": ("clip that the search did not know", "clips that the search did not know"),
 }
-"""What `verify` says of what it finds."""
+"""What `verify` calls one thing that it finds, and several."""
 
 
 def gc(folder: Path, *, bin_days: float | None = None, rendered: bool = False, quiet: bool = False) -> CollectionReport:
@@ -818,7 +820,7 @@ def gc(folder: Path, *, bin_days: float | None = None, rendered: bool = False, q
     """
     with library(folder) as opened:
         report = opened.gc(bin_days=bin_days, rendered=rendered)
-    removed = f"{report.purged:,} clips of the bin and {report.files:,} files removed"
+    removed = f"{counted(report.purged, 'clip')} of the bin and {counted(report.files, 'file')} removed"
     make_console(quiet).print(f"{removed} ({report.bytes / 1e6:,.1f} MB of files)")
     return report
 
@@ -835,5 +837,5 @@ def _bulk(
     """Change clips, and return how many were meant."""
     with library(folder) as opened:
         count = opened.bulk(chosen(opened, clips, where), changes, tag=tags, untag=untag)
-    make_console(quiet).print(f"{count:,} clips; back: footage library undo {folder}")
+    make_console(quiet).print(f"{counted(count, 'clip')}; back: footage library undo {folder}")
     return count

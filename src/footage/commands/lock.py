@@ -14,7 +14,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from footage.commands.terminal import make_console, print_marked, working
-from footage.errors import ConfigError, KeyNeeded
+from footage.errors import ConfigError, KeyNeeded, counted
 from footage.files import file_digest, locked
 from footage.machines.local import environment
 from footage.trust import locks
@@ -59,7 +59,7 @@ def new_passphrase(variable: str = locked.PASSPHRASE) -> str:
             raise ConfigError("the two passphrases differ", "type the same twice")
     if len(passphrase) < SHORTEST:
         raise ConfigError(
-            f"the passphrase has {len(passphrase)} characters", f"give at least {SHORTEST}, or some words"
+            f"the passphrase has {counted(len(passphrase), 'character')}", f"give at least {SHORTEST}, or some words"
         )
     return passphrase
 
@@ -152,7 +152,7 @@ def lock(
         key = contextlib.nullcontext("passphrase") if begun else new_key(keyring, yes)
         with key as source, working(console, "locking"):
             count = locks.lock_folder(path, source)
-    console.print(f"locked   {count:,} files of {path}")
+    console.print(f"locked   {counted(count, 'file')} of {path}")
     return Locked(path, count)
 
 
@@ -174,7 +174,7 @@ def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> 
             return Locked(to, 1)
         with working(console, "unlocking"):
             count = locks.unlock_folder(path)
-    console.print(f"unlocked {count:,} files of {path}")
+    console.print(f"unlocked {counted(count, 'file')} of {path}")
     return Locked(path, count)
 
 
@@ -236,7 +236,7 @@ def erase(
         if place not in libraries:
             count = erase_sources(place, names)
             clips += count
-            console.print(f"erased   {count:,} clips of {len(names):,} sources from {place}")
+            console.print(f"erased   {counted(count, 'clip')} of {counted(len(names), 'source')} from {place}")
     taught = list[tuple[str, str | None, str | None]]()
     for folder in libraries:
         with Library(folder, create=False) as library:
@@ -244,7 +244,7 @@ def erase(
             # By content, and by whole paths; the end of a path alone may be that of another file.
             count = library.erase(erasure.digests, erasure.paths if erasure.digests else {source})
         clips += count
-        console.print(f"erased   {count:,} clips from {folder}")
+        console.print(f"erased   {counted(count, 'clip')} from {folder}")
     seen = who_saw([*taught, *cards], erasure.hashes)
     print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in seen))
     if not seen:

@@ -17,7 +17,7 @@ from footage.commands.generate import load
 from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import preset
 from footage.config.strict import arguments_of
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.media.geometry import Fit
 from footage.models.requests import DeviceName, Duration, StreamRequest, parse_duration
 
@@ -133,7 +133,8 @@ def play(options: PlayOptions) -> StreamPerformance:
         console.print("no frame was made")
         return performance
     console.print(
-        f"{performance.frames:,} frames, {performance.achieved_fps:.1f} a second of {performance.asked_fps:g} asked "
+        f"{counted(performance.frames, 'frame')}, {performance.achieved_fps:.1f} a second of "
+        f"{performance.asked_fps:g} asked "
         f"for; each took {performance.latency_p50_ms:.1f} ms (median), {performance.latency_p99_ms:.1f} ms (99th "
         f"percentile); the first came after {performance.first_frame_ms:.0f} ms"
     )
@@ -189,8 +190,8 @@ def play_figure(loaded: Model, options: PlayOptions, limit: float | None) -> Str
     if performance.frames and (late := np.array(live[-1].latencies) * 1e3).size:
         middle, most = np.percentile(late, [50, 99])
         console.print(
-            f"{performance.frames:,} frames, {performance.achieved_fps:.1f} a second; each came {middle:.0f} ms "
-            f"(median), {most:.0f} ms (99th percentile) after its sound"
+            f"{counted(performance.frames, 'frame')}, {performance.achieved_fps:.1f} a second; each came "
+            f"{middle:.0f} ms (median), {most:.0f} ms (99th percentile) after its sound"
         )
         performance = replace(performance, latency_p50_ms=float(middle), latency_p99_ms=float(most))
     else:
@@ -291,7 +292,8 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     console.print(f"\nThe clip: {film}\n\nThen {FIRST} clips of the model {READY}, which comes with footage too.\n")
     generate.generate(Path(READY), to / "first", count=FIRST, seconds=4, device="cpu", quiet=quiet)
     console.print(
-        f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n"
+        f"\nTraining a small video generator on moving shapes for {counted(minutes, 'minute')}; then it makes "
+        f"{CLIPS} clips.\n"
     )
     run = train.train("shapes", preset(PRESET), out=to / "run", minutes=minutes, quiet=quiet)
     if run.interrupted:

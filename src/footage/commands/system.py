@@ -21,6 +21,7 @@ from rich.table import Table
 
 from footage import __version__, files
 from footage.commands.terminal import make_console, working
+from footage.errors import counted
 from footage.machines import local
 
 State = Literal["good", "absent", "wrong"]
@@ -151,7 +152,7 @@ def look_at_networks() -> list[Check]:
         import torch
     except (ImportError, OSError) as fault:
         return [Check("networks", "PyTorch", "wrong", f"cannot be loaded ({fault})", "pip install torch")]
-    found = [Check("networks", "PyTorch", "good", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+    found = [Check("networks", "PyTorch", "good", f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}")]
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"

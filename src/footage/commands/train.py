@@ -15,7 +15,7 @@ from footage.commands.terminal import make_console, phases, print_marked, tell_f
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
-from footage.errors import ConfigError, DatasetError, FootageError
+from footage.errors import ConfigError, DatasetError, FootageError, counted
 from footage.files import describe_fault, locked
 from footage.machines import remote
 from footage.trust.locks import lock_new
@@ -87,12 +87,12 @@ def ingest(
             return ingest(sources, to, config, advise=advise, quiet=quiet)
     with connect(on, config.workers if on else None) as cluster, phases(console) as show:
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name), cluster)
-    line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
+    line = f"{counted(result.sources, 'source')} in {result.seconds:.1f} s: {result.decoded:,} decoded"
     lines = [*(f"read as {layout}" for layout in result.layouts), f"{line}, {result.reused:,} as before"]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
     if result.gone:
         text = (
-            f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
+            f"no longer in the data set: {counted(len(result.gone), 'source')} of an earlier run, not given again, "
             f"such as {result.gone[0]}: name all sources each time"
         )
         print_marked(console, "warning:", text)
@@ -353,7 +353,9 @@ class TrainingOrder:
         plan, world = plan.shared_by(processes.world, found=config.train.batch_size is None), processes.world
         if world > 1:
             divided = "; networks divided among them" if processes.sharded else ""
-            console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each{divided}")
+            console.print(
+                f"spread   over {world} processes, {counted(plan.batch_size // world, 'clip')} of a step each{divided}"
+            )
         processes.told(
             {"data": data, "guide": self.guide, "config": to_json(plan.config), "out": str(folder.path)}
             | {"clips": self.clips, "minutes": self.minutes, "begin_with": first and str(first)}

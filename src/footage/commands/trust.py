@@ -15,7 +15,7 @@ from rich.table import Table
 
 from footage.commands.terminal import check_ending, make_console, phases, print_json
 from footage.config.strict import require
-from footage.errors import ConfigError, MediaError, ProvenanceError
+from footage.errors import ConfigError, MediaError, ProvenanceError, counted
 from footage.trust.provenance import Statement, examine
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def detector(
     console, info = make_console(quiet), (loaded := Model(model, "cpu")).info
     shape = info.config.clip
     if shape.frames < training.WINDOW:
-        problem = f"{info.name} makes clips of {shape.frames} frames"
+        problem = f"{info.name} makes clips of {counted(shape.frames, 'frame')}"
         raise ConfigError(problem, f"a detector looks at {training.WINDOW}: give a model of more")
     known = is_built_in(data) or (Path(data) / "dataset.json").exists()
     height, width = shape.height, shape.width

@@ -9,7 +9,7 @@ from typing import Any
 
 from footage.config import Config, TrainConfig, differences, flat, from_json, to_json
 from footage.config.registry import ARCHITECTURES, Registry
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, counted, nearest
 
 
 @dataclass(frozen=True)
@@ -560,7 +560,7 @@ def suited_preset(height: int, width: int, channels: int, longest: int | None = 
     config = [*exact, *scaled, configs[0]][0]
     if longest is not None and longest < config.clip.frames:
         values["clip.frames"] = max(2, 1 << (longest.bit_length() - 1))
-        reason += f"; the longest clip has {longest} frames"
+        reason += f"; the longest clip has {counted(longest, 'frame')}"
     return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
 
 

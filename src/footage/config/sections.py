@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from footage.config import registry
 from footage.config.strict import bounded, check_bounds, require, require_named
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, counted, nearest
 
 Shots = Literal["quick", "fine"]
 """How scenes are told apart: by differences of frames, or by a network."""
@@ -275,7 +275,9 @@ class LaunchConfig:
         if self.devices != "auto" and self.devices < 1:
             raise ConfigError(f"devices is {self.devices}", "give at least 1, or auto")
         if not 0 <= self.node_rank < self.nodes:
-            raise ConfigError(f"node_rank is {self.node_rank} of {self.nodes} machines", f"give 0 to {self.nodes - 1}")
+            raise ConfigError(
+                f"node_rank is {self.node_rank} of {counted(self.nodes, 'machine')}", f"give 0 to {self.nodes - 1}"
+            )
         if self.nodes > 1 and not self.rendezvous:
             raise ConfigError(f"nodes is {self.nodes}, and there is no rendezvous", "give HOST:PORT of machine 0")
         host, _, port = self.rendezvous.rpartition(":")
@@ -738,7 +740,7 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
                 )
         if critic.shrink_time > 1 and (clip.frames % critic.shrink_time or clip.frames < 2 * critic.shrink_time):
             raise ConfigError(
-                f"{where}.shrink_time is {critic.shrink_time}, clips have {clip.frames} frames",
+                f"{where}.shrink_time is {critic.shrink_time}, clips have {counted(clip.frames, 'frame')}",
                 "give a divisor that leaves at least 2",
             )
         if (critic.timeless or critic.sees == "slab") and critic.frames > clip.frames:
@@ -757,7 +759,7 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
         )
     if gan.periodicity == "loop" and gan.period >= clip.frames:
         raise ConfigError(
-            f"gan.period is {gan.period}, a clip of {clip.frames} frames never comes back to its beginning",
+            f"gan.period is {gan.period}, a clip of {counted(clip.frames, 'frame')} never comes back to its beginning",
             f"give --gan.period {clip.frames - 1} or less",
         )
     if gan.periodicity == "avoid" and clip.frames < 6:

@@ -19,6 +19,7 @@ from footage.config.words import words_of
 from footage.data.clips import ONE_BY_ONE, named_one_by_one
 from footage.data.poisoning import find_in
 from footage.data.store import Dataset
+from footage.errors import counted
 from footage.pages.environment import write_page
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Audit:
         stored += "".join(f", also at 1/{scale} of their size" for scale in info.levels)
         used = sum(source.clips > 0 for source in sources) if sources else len({row.source for row in rows})
         summary = [
-            ("clips", f"{len(rows):,} from {used:,} of {len(sources) or used:,} sources"),
-            ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
+            ("clips", f"{len(rows):,} from {used:,} of {counted(len(sources) or used, 'source')}"),
+            ("length", f"{_duration(sum(lengths) / info.fps)}; {counted(sum(lengths), 'frame')}"),
             ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps{stored}"),
         ]
         if info.volume is not None:
@@ -79,22 +80,26 @@ class Audit:
         if reason := info.settings.get("rate_reason"):
             rate = str(info.settings.get("rate", ""))
             exactly = f" ({rate})" if "/" in rate else ""
-            summary.append(("rate", f"{info.fps:g} frames a second{exactly}: {reason}"))
+            summary.append(("rate", f"{counted(info.fps, 'frame')} a second{exactly}: {reason}"))
         if lengths:
             middle = int(np.median(lengths))
-            summary.append(("clip length", f"{min(lengths)} to {max(lengths)} frames, half have at least {middle}"))
+            summary.append(
+                ("clip length", f"{min(lengths)} to {counted(max(lengths), 'frame')}, half have at least {middle}")
+            )
         for name, split in (("for training", "train"), ("held out", "heldout")):
             part = [row for row in rows if row.split == split]
             seconds = sum(row.frames for row in part) / info.fps
             count = len({row.source for row in part})
-            summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
+            summary.append(
+                (name, f"{counted(len(part), 'clip')} from {counted(count, 'source')}, {_duration(seconds)}")
+            )
         labels = [row.label for row in rows if row.split == "train" and row.label is not None]
         if len(labels) > 1 and named_one_by_one(labels):
             summary.append(("labels", f"not used: {ONE_BY_ONE}"))
         if self.captions:
             summary.append(("captions", self.captions))
         if heard := sum(row.sound for row in rows):
-            summary.append(("sound", f"{heard:,} of {len(rows):,} clips"))
+            summary.append(("sound", f"{heard:,} of {counted(len(rows), 'clip')}"))
         summary.append(("novelty", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
@@ -126,10 +131,11 @@ class Audit:
         usual = TextConfig().words
         long = sum(length > usual for length in lengths)
         parts = [
-            f"{texts.total():,} of {len(rows):,} of {len(self.dataset.rows):,} clips, {len(texts):,} different",
-            f"{min(lengths)} to {max(lengths)} words, half have at least {int(np.median(lengths))}",
+            f"{texts.total():,} of {len(rows):,} of {counted(len(self.dataset.rows), 'clip')}, "
+            f"{len(texts):,} different",
+            f"{min(lengths)} to {counted(max(lengths), 'word')}, half have at least {int(np.median(lengths))}",
             *([f"of {long:,} only the first {usual} words are read (--text.words)"] if long else []),
-            f"{len(counts):,} words, the rarest: {', '.join(f'{word} ({count:,})' for word, count in rarest)}",
+            f"{counted(len(counts), 'word')}, the rarest: {', '.join(f'{word} ({count:,})' for word, count in rarest)}",
         ]
         return "; ".join(parts)
 
@@ -179,11 +185,14 @@ class Audit:
         """(source, what is wrong with it) of sources that were used in part."""
         faults = []
         for source in self.dataset.sources:
-            damages = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
+            damages = []
+            if source.damaged:
+                damages.append(counted(source.damaged, "damaged frame or packet", "damaged frames or packets"))
             damages += ["ends before its declared length"] if source.truncated else []
             if damages and source.clips:
                 problem = f" ({source.problem})" if source.problem else ""
-                faults.append((source.source, f"{', '.join(damages)}{problem}; {source.clips} clips were kept"))
+                kept = counted(source.clips, "clip was kept", "clips were kept")
+                faults.append((source.source, f"{', '.join(damages)}{problem}; {kept}"))
         return faults
 
     @functools.cached_property
@@ -237,7 +246,7 @@ class Audit:
         for title, rows in (
             ("Suspicious ({:,}): tampered with, or by chance; see for yourself", self.suspicious),
             ("Used in part ({:,})", self.faults),
-            ("Scene cuts ({:,} sources)", self.cuts),
+            (f"Scene cuts ({counted(len(self.cuts), 'source')})", self.cuts),
         ):
             if rows:
                 shown += [Text(), Text(title.format(len(rows)), style="bold"), _named(rows, "audit.html")]

@@ -15,7 +15,7 @@ from footage import files
 from footage.data.clips import Span
 from footage.data.ingest.sources import PICTURES_FPS, Source, scan
 from footage.data.store import Frames, Split
-from footage.errors import DatasetError, MediaError
+from footage.errors import DatasetError, MediaError, counted
 from footage.media.geometry import Fit
 from footage.media.probe import UnusableMedia, count_frames
 from footage.media.reader import Footage, open_decoder
@@ -155,7 +155,8 @@ class ClipFolder:
         if waiting and len(held) < frames:
             count = first + len(held)
             raise DatasetError(
-                f"{clip.source.name} has {count} frames, {frames} are needed", "leave it out, or give --frames"
+                f"{clip.source.name} has {counted(count, 'frame')}, {frames} are needed",
+                "leave it out, or give --frames",
             )
         for _ in waiting:
             yield np.stack(held[-frames:])
@@ -169,7 +170,8 @@ def common_rate(clips: Sequence[_ClipFile]) -> float:
     (slow, slowest), (fast, fastest) = min(rated), max(rated)
     if fast - slow > ALIKE * fast:
         raise DatasetError(
-            f"{slowest} has {slow:g} frames a second, {fastest} {fast:g}", "give --fps to put all on one rate"
+            f"{slowest} has {counted(slow, 'frame')} a second, {fastest} {fast:g}",
+            "give --fps to put all on one rate",
         )
     return fast
 

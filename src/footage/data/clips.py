@@ -20,7 +20,7 @@ from footage.config.words import NearCaptions
 from footage.data import phantoms, synthetic, talker
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.files import json_digest
 from footage.machines.local import cores
 from footage.media.geometry import VolumeScale
@@ -556,7 +556,7 @@ class Loader:
         if not self.units:
             longest = max(span.frames for span in spans)
             raise DatasetError(
-                f"{source.name}: the longest clip is {longest} frames, training needs {frames}",
+                f"{source.name}: the longest clip is {counted(longest, 'frame')}, training needs {frames}",
                 f"give --clip.frames {max(2, longest)} or fewer, or ingest longer clips",
             )
         self._order: tuple[int, Labels] = (-1, np.empty(0, dtype=np.int64))
@@ -685,7 +685,7 @@ class PoissonLoader(Loader):
         """Probability with which each source stands in a batch."""
         if self.rate > 1:
             raise DatasetError(
-                f"{source.name} has {len(self.groups):,} {unit}s for batches of {batch_size:,}",
+                f"{source.name} has {counted(len(self.groups), unit)} for batches of {batch_size:,}",
                 f"give --train.batch-size {len(self.groups)} or less, far less for privacy that is worth its name",
             )
 

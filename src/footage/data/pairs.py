@@ -12,7 +12,7 @@ from footage.config import ClipConfig
 from footage.data.clips import ClipSource, DatasetClips, HasSound, HasVolumes, Span, open_clips
 from footage.data.crops import DatasetCrops, VideoCrops, is_footage
 from footage.data.store import Frames, Split
-from footage.errors import DatasetError
+from footage.errors import DatasetError, counted
 from footage.files import json_digest
 from footage.media import speech
 from footage.media.volumes import Levels
@@ -41,7 +41,7 @@ class PairedClips:
             )
         if abs(target.fps - source.fps) > 1e-3 * target.fps:
             raise DatasetError(
-                f"{source.name} has {source.fps:g} frames in a second, {target.name} {target.fps:g}",
+                f"{source.name} has {counted(source.fps, 'frame')} in a second, {target.name} {target.fps:g}",
                 f"ingest {source.name} again with --fps {target.fps:g}",
             )
         for side in (target, source):

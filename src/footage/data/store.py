@@ -37,7 +37,7 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
-from footage.errors import ConfigError, DatasetError, LockError
+from footage.errors import ConfigError, DatasetError, LockError, counted
 from footage.files import locked
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
@@ -390,7 +390,7 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
         raise DatasetError(f'{path} has the coding "{info.coding}"', "make the dataset again")
     fitting = 0 < info.height < 2**16 and 0 < info.width < 2**16 and info.channels in (1, 3)
     if not fitting or not SLOWEST_RATE <= info.fps <= FASTEST_RATE or set(info.levels) - {QUARTER}:
-        problem = f"{path} says {info.width}×{info.height}, {info.channels} channels, {info.fps:g} fps"
+        problem = f"{path} says {info.width}×{info.height}, {counted(info.channels, 'channel')}, {info.fps:g} fps"
         raise DatasetError(f"{problem}, which no dataset has", "make the dataset again")
     return info
 
@@ -423,11 +423,12 @@ class Dataset:
         for row in self.rows:
             if not SHARD_NAME.fullmatch(row.shard) or row.frames < 1:
                 raise DatasetError(
-                    f'{self.place}/clips.jsonl names {row.frames} frames of "{row.shard:.80}"', "make the dataset again"
+                    f'{self.place}/clips.jsonl names {counted(row.frames, "frame")} of "{row.shard:.80}"',
+                    "make the dataset again",
                 )
         if len(self.rows) != self.info.clips:
             raise DatasetError(
-                f"{self.place} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
+                f"{self.place} lists {counted(len(self.rows), 'clip')}, dataset.json says {self.info.clips}",
                 "run the same ingest command again: it decodes only what is missing",
             )
         self._begin()
@@ -607,7 +608,7 @@ class Dataset:
         """Return how many frames are asked for; refuse those outside the clip."""
         count = row.frames - start if frames is None else frames
         if start < 0 or count < 0 or start + count > row.frames:
-            problem = f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for"
+            problem = f"frames {start} to {start + count} of a clip of {counted(row.frames, 'frame')} were asked for"
             raise DatasetError(problem, "give a part of the clip")
         return count
 
@@ -631,7 +632,9 @@ class Dataset:
                 if self.info.coding == "jpeg" and not small:
                     opened = JpegFile(path, shape, pages=self._pages)
                     if len(opened) < needed:
-                        raise DatasetError(f"{path} holds {len(opened)} pictures, at least {needed} are needed", AGAIN)
+                        raise DatasetError(
+                            f"{path} holds {counted(len(opened), 'picture')}, at least {needed} are needed", AGAIN
+                        )
                 else:
                     opened, wanted = self._load(path), "uint8" if self.info.volume is None else "uint16"
                     if opened.dtype != wanted or opened.shape[1:] != shape or len(opened) < needed:

@@ -28,7 +28,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad
 from footage import __version__, files
 from footage.data.clips import ClipSource, Span
 from footage.data.store import Split
-from footage.errors import DatasetError, ModelError
+from footage.errors import DatasetError, ModelError, counted
 from footage.media.decode import Frames
 from footage.media.encode import h264
 from footage.media.reader import fit_frames
@@ -215,7 +215,7 @@ def real_windows(source: ClipSource, count: int, seed: int, height: int, width: 
         of_source.setdefault(span.source, []).append(span)
     if len(of_source) < LEAST:
         raise DatasetError(
-            f"{source.name} has {len(of_source)} sources of {WINDOW} frames or more",
+            f"{source.name} has {counted(len(of_source), 'source')} of {WINDOW} frames or more",
             f"give {LEAST}: half teach, half test",
         )
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x4EA1]))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from footage.data.clips import Labels, Span
+from footage.errors import counted
 from footage.evaluation.clip_sets import (
     ClipSet,
     GeneratedClips,
@@ -286,30 +287,32 @@ def floor_clips(
     count = real.count
     if isinstance(real, GeneratedClips):
         other = GeneratedClips(real.model, count, real.shape, seed=real.seed + 2**31, stride=real.stride)
-        return FloorClips(f"{count} clips of other seeds against {count}", (other, real))
+        return FloorClips(
+            f"{counted(count, 'clip of other seeds', 'clips of other seeds')} against {count}", (other, real)
+        )
     if not isinstance(real, RealClips):
         return FloorClips("none")
     reach = (real.shape.frames + real.given - 1) * real.stride + 1
     one = protocol.windows == "one"
     if heldout and (len(heldout) if one else sum(len(stretches(span, reach)) for span in heldout)) >= count:
         windows = draw_windows(heldout, protocol, count, seed, real.stride)
-        how = f"{count} windows of held-out clips against {count} of training clips"
+        how = f"{counted(count, 'window')} of held-out clips against {count} of training clips"
         return FloorClips(how, (real.others(windows), real))
     if one and len(spans) >= 2 * count:
         windows = draw_windows(spans, protocol, 2 * count, seed, real.stride)[count:]
-        return FloorClips(f"{count} windows of other clips against {count}", (real.others(windows), real))
+        return FloorClips(f"{counted(count, 'window')} of other clips against {count}", (real.others(windows), real))
     if one and count < 4:
-        return FloorClips(f"none: there are only {count} clips")
+        return FloorClips(f"none: {counted(count, 'clip is', 'clips are')} too few")
     if one:
         order = np.argsort(real.labels, kind="stable")
         first, second = np.sort(order[::2]), np.sort(order[1::2])
         how = (
-            f"{len(first)} clips against the {len(second)} others, there being too few: with fewer clips distances "
-            "come out larger, so that the floor is too high"
+            f"{counted(len(first), 'clip')} against the {counted(len(second), 'other')}, there being too few: with "
+            "fewer clips distances come out larger, so that the floor is too high"
         )
         return FloorClips(how, rows=(first, second))
     if len(spans) < 2:
         return FloorClips("none: there is only one clip")
     halves = [draw_windows(half, protocol, count, seed, real.stride) for half in halve_clips(spans, seed)]
-    how = f"{count} windows of one half of the clips against {count} of the other, there being too few"
+    how = f"{counted(count, 'window')} of one half of the clips against {count} of the other, there being too few"
     return FloorClips(how, (real.others(halves[0]), real.others(halves[1])))

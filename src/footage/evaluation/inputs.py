@@ -14,7 +14,7 @@ from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
 from footage.data.crops import is_footage
 from footage.data.pairs import VoicedClips, open_source
 from footage.data.store import Dataset, Split
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.evaluation.clip_sets import (
     AnsweredClips,
     ClipSet,
@@ -142,7 +142,7 @@ def common_shape(made: EvaluationInput, real: EvaluationInput, protocol: Protoco
         known = made.model.info.config.clip.frames
         if frames != known or protocol.stride != 1:
             raise ConfigError(
-                f"{made.model.info.name} knows clips of {known} frames, {frames} were asked for",
+                f"{made.model.info.name} knows clips of {counted(known, 'frame')}, {frames} were asked for",
                 "leave --frames and --protocol out",
             )
     naturals = [side.natural for side in (made, real) if side.natural is not None]
@@ -177,7 +177,8 @@ def stride_of(fps: float, protocol: Protocol, name: str) -> int:
     if ratio < 0.99 or abs(ratio - round(ratio)) > 0.01 * ratio:
         rates = ", ".join(f"{fps / n:g}" for n in (1, 2, 3, 4))
         raise ConfigError(
-            f"{name} has {fps:g} frames a second, {protocol.fps:g} were asked for", f"give --fps {rates} or so"
+            f"{name} has {counted(fps, 'frame')} a second, {protocol.fps:g} were asked for",
+            f"give --fps {rates} or so",
         )
     return protocol.stride * round(ratio)
 
@@ -195,8 +196,8 @@ def spans_of(source: ClipSource, split: str, reach: int) -> tuple[list[Span], in
         if not every:
             raise DatasetError(f'{source.name} has no clip in split "{split}"', "give another --split")
         raise DatasetError(
-            f"{source.name}: the longest clip has {longest} frames, a window needs {reach} "
-            f'(no clip of {reach} frames in split "{split}")',
+            f"{source.name}: the longest clip has {counted(longest, 'frame')}, a window needs {reach} "
+            f'(no clip of {counted(reach, "frame")} in split "{split}")',
             f"give --frames {max(2, longest)} or fewer",
         )
     return fitting, len(every) - len(fitting)
@@ -242,7 +243,7 @@ def given_clips(model: TrainedModel) -> bool:
 
 
 def _channels(number: int) -> str:
-    return f"{number} channel{'' if number == 1 else 's'}"
+    return counted(number, "channel")
 
 
 ALIKE = 0.01
@@ -452,8 +453,8 @@ def leave_out_learned(side: InputClips, learned: LearnedNetwork, warnings: list[
     spans, heldout = (tuple(left_over(side.source, part, learned)) for part in (side.spans, side.heldout))
     if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
         warnings.append(
-            f"{side.opened.given}: {gone} clips that {learned.name} learned from are left out; to look for copies of "
-            "them too, measure memorisation without --evaluator"
+            f"{side.opened.given}: left out is what {learned.name} learned from, {counted(gone, 'clip')}; to look for "
+            "copies of it too, measure memorisation without --evaluator"
         )
     if not spans:
         raise DatasetError(f"{learned.name} learned from all clips of {side.opened.given}", "give other clips")
@@ -466,21 +467,25 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
     rates = [side.fps / side.stride for side in sides]
     if not made.opened.answers and abs(rates[0] - rates[1]) > ALIKE * max(rates):
         warnings.append(
-            f"{made.opened.given} has {rates[0]:g} frames a second, {real.opened.given} {rates[1]:g}: motion is "
-            "compared at different speeds; give --fps to put both on one rate"
+            f"{made.opened.given} has {counted(rates[0], 'frame')} a second, {real.opened.given} {rates[1]:g}: motion "
+            "is compared at different speeds; give --fps to put both on one rate"
         )
     for side in sides:
         name = side.opened.given
         if text := resized(side, protocol):
             warnings.append(f"{name}: {text}")
         if side.too_short:
-            warnings.append(f"{name}: {side.too_short} clips shorter than {protocol.frames} frames were left out")
+            warnings.append(
+                f"{name}: {counted(side.too_short, 'clip')} of fewer than {protocol.frames} frames left out"
+            )
         folder = side.opened.folder
         if folder is not None:
             warnings += [f"{name} is read as {layout}, all of it" for layout in folder.layouts]  # sides play no part
             shown = "; ".join(folder.problems[:3])
             if folder.problems:
-                warnings.append(f"{name}: {len(folder.problems)} files were left out ({shown})")
+                warnings.append(
+                    f"{name}: {counted(len(folder.problems), 'file was left out', 'files were left out')} ({shown})"
+                )
             if not folder.rated and protocol.fps is None:
                 warnings.append(f"{name}: pictures have no rate, {folder.fps:g} a second are assumed; give --fps")
         if side.source is not None and len(side.spans) < protocol.clips:
@@ -489,8 +494,8 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
             else:
                 text = f"{protocol.clips} windows are cut from them, which are not independent"
             warnings.append(
-                f"{name} has {len(side.spans)} clips, fewer than the {protocol.clips} that are measured: {text}; "
-                f"give more clips, or --clips {len(side.spans)}"
+                f"{name} has {counted(len(side.spans), 'clip')}, fewer than the {protocol.clips} that are measured: "
+                f"{text}; give more clips, or --clips {len(side.spans)}"
             )
 
 

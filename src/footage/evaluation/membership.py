@@ -31,7 +31,7 @@ from torch import Tensor
 from footage import __version__
 from footage.data.clips import ClipSource, Span, Window
 from footage.data.store import Frames
-from footage.errors import ConfigError, ModelError
+from footage.errors import ConfigError, ModelError, counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, GeneratedClips, RealClips, one_clip
 from footage.evaluation.feature_cache import SMALL_COPIES, FeatureCache, StepSeconds, extract_features, feature_readers
 from footage.evaluation.features import Extractor
@@ -147,8 +147,8 @@ class PrivacyAudit:
         if exposed:
             more = f" and {len(exposed) - NAMED} more" if len(exposed) > NAMED else ""
             return (
-                f"{self.recognised} of {self.members} clips can be recognised: train shorter, augment, or leave these "
-                f"out: {', '.join(exposed[:NAMED])}{more}"
+                f"{self.recognised} of {counted(self.members, 'clip')} can be recognised: train shorter, augment, "
+                f"or leave these out: {', '.join(exposed[:NAMED])}{more}"
             )
         if telling:
             best = max(telling, key=lambda attack: attack.separation.auc)
@@ -346,7 +346,7 @@ class PrivacyAuditor:
                 held = side is sides[1] and heldout is None
                 what = "has no held-out clips" if held else "has no clips"
                 raise ConfigError(
-                    f"{given.given} {what} of {clip.frames} frames: what was not trained on is to be compared with",
+                    f"{given.given} {what} of {counted(clip.frames, 'frame')}: there is nothing to compare with",
                     "give --held-out DATA, clips of the same kind that the model has not seen",
                 )
             if (there := sum(span.frames >= clip.frames for span in source_spans)) > len(side.spans):
@@ -370,8 +370,8 @@ class PrivacyAuditor:
             self.notes.append("the model was chosen by the clips that were held out: it knows a little of them too")
         if len(self.others.spans) * FALSE_POSITIVES < 1:
             self.notes.append(
-                f"{len(self.others.spans)} other clips do not tell what happens at {FALSE_POSITIVES:.0%} of false "
-                "ones: true positives are counted at none"
+                f"{counted(len(self.others.spans), 'other clip')}: too few for {FALSE_POSITIVES:.0%} of false "
+                "positives; true positives are counted at none"
             )
 
     def audit(self) -> PrivacyAudit:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from footage.data.clips import Labels, Window, every_window, pace_of
 from footage.data.store import Frames
+from footage.errors import counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import (
     SMALL_COPIES,
@@ -222,9 +223,10 @@ def find_memorisation(
     shape = training.shape
     shots, high, wide, _ = small_shape(shape.frames, shape.height, shape.width, shape.channels)
     how = (
-        f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, which "
-        f"begin {pace} frame{'s' if pace > 1 else ''} apart; pixels of {shots} frames made smaller to {wide}×{high}; "
-        f"features, of frames of {shape.width}×{shape.height}, of the {SHORTLIST} nearest in pixels to each, and of "
+        f"{counted(made.count, 'clip')} and {held.count} {what}, against {len(windows)} of "
+        f"{counted(there, 'training window')}, which begin {counted(pace, 'frame')} apart; pixels of {shots} "
+        f"frames made smaller to {wide}×{high}; features, of frames of {shape.width}×{shape.height}, of the "
+        f"{SHORTLIST} nearest in pixels to each, and of "
         f"{others_of(made.count)} more"
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})

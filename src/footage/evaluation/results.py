@@ -21,7 +21,7 @@ from rich.text import Text
 
 from footage import files
 from footage.config import from_json
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.evaluation.protocols import Protocol
 from footage.pages.environment import format_figure
 
@@ -343,9 +343,9 @@ def table(evaluation: Evaluation) -> Table:
             reach = f"{space.interval.low:.1%} … {space.interval.high:.1%}"
             shown.add_row(name, f"{space.below:.1%}", reach, beside, space.tier)
     lines = [
-        f"protocol {protocol.name}: {made.windows:,} : {real.windows:,} clips of {made.frames} frames of "
-        f"{made.width}×{made.height}, seed {evaluation.seed}, "
-        f"{protocol.repeats} repeat{'' if protocol.repeats == 1 else 's'}",
+        f"protocol {protocol.name}: {made.windows:,} : {counted(real.windows, 'clip')} of "
+        f"{counted(made.frames, 'frame')} of {made.width}×{made.height}, seed {evaluation.seed}, "
+        f"{counted(protocol.repeats, 'repeat')}",
         f"floor: {evaluation.floor}",
         "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same of real clips, which no "
         "model can better; what each figure and tier means: docs/metrics.md",
@@ -353,6 +353,6 @@ def table(evaluation: Evaluation) -> Table:
     if made.split or real.split:
         lines[0] += f"; clips of split {' : '.join(part for part in (made.split, real.split) if part)}"
     for network in evaluation.networks:
-        lines.append(f"{network.name}: tier {network.tier}, {network.size} features, {network.digest[:16]}")
+        lines.append(f"{network.name}: tier {network.tier}, {counted(network.size, 'feature')}, {network.digest[:16]}")
     shown.caption = Text("\n".join(lines))
     return shown

@@ -16,7 +16,7 @@ import torch
 
 from footage import __version__
 from footage.data.clips import HasVolumes, Labels
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, counted, nearest
 from footage.evaluation.clip_sets import (
     VIDEOS,
     ClipSet,
@@ -227,7 +227,7 @@ class Evaluator:
             memorisation=memorisation,
             warnings=tuple(dict.fromkeys(self.warnings)),
             work=tuple(WorkStep(step, seconds) for step, seconds in self.seconds.seconds.items()),
-            device=f"{options.device}, {torch.get_num_threads()} threads",
+            device=f"{options.device}, {counted(torch.get_num_threads(), 'thread')}",
             made_by=f"footage {__version__}, PyTorch {torch.__version__}",
         )
 
@@ -314,7 +314,8 @@ class Evaluator:
             return over_time(inputs, sides, windows)
         if "windows" in self.asked:
             raise ConfigError(
-                f"no clip is long enough for {windows} windows of {plan.shape.frames} frames", "give fewer --windows"
+                f"no clip is long enough for {counted(windows, 'window')} of {counted(plan.shape.frames, 'frame')}",
+                "give fewer --windows",
             )
         return []
 
@@ -398,12 +399,12 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
     """Return warnings about figures of these clips; `asked` are metrics that were named, none for all."""
     warnings = []
     for group in network_groups(inputs.nets):
-        metric, what = ("fvd", "clips") if group.of == "clip" else ("fid", "frames")
+        metric, what = ("fvd", "clip") if group.of == "clip" else ("fid", "frame")
         rows = min(side.rows[group.names[0]].shape[0] for side in (inputs.made, inputs.real))
         if rows <= group.size and (metric in asked or not asked):
             frames = 1 if group.of == "clip" else inputs.frames
             warnings.append(
-                f"{rows} {what} are too few for the {group.size} features of {group.title}: the Fréchet distance "
+                f"{counted(rows, what)}: too few for the {group.size} features of {group.title}; the Fréchet distance "
                 f"comes out too large; give --clips {group.size // frames + 1} or more, or read the kernel distance"
             )
     least = min(plan.shape.height, plan.shape.width)
@@ -427,7 +428,9 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
             if rows_of:
                 names = list(dict.fromkeys(side.clips.named(row)[0] for row in rows_of))
                 named = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-                warnings.append(f"{len(rows_of)} of {side.count} clips of {given} are {words} ({named}): look at them")
+                warnings.append(
+                    f"{len(rows_of)} of {counted(side.count, 'clip')} of {given} are {words} ({named}): look at them"
+                )
     return warnings
 
 

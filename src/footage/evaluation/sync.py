@@ -27,7 +27,7 @@ from torch.optim import Adam
 from footage.data.clips import Span, TalkerClips
 from footage.data.pairs import VoicedClips
 from footage.data.talker import mouth_box
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.evaluation.results import Curve, Figure, Line
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.media import speech
@@ -190,7 +190,7 @@ def measure_sync(
     labels = [source.labels[span.label] if span.label >= 0 else "" for span in spans]
     sides: dict[str, dict[str, _Side]] = defaultdict(lambda: {"made": _Side(), "real": _Side()})
     for number, (span, label) in enumerate(zip(spans, labels, strict=True)):
-        say(f"sync: {number:,} of {len(spans):,} clips")
+        say(f"sync: {number:,} of {counted(len(spans), 'clip')}")
         frames = min(FRAMES, span.frames)
         whole = from_uint8(source.read(span.index, 0, frames)[None])
         real, still, heard, _ = taken_apart(whole, channels)
@@ -269,7 +269,7 @@ def measure_beats(made: Sequence[Path], real: Sequence[Path], say: Callable[[str
     def measured(paths: Sequence[Path]) -> list[tuple[float, float, float]]:
         rows = []
         for number, path in enumerate(paths):
-            say(f"beats: {number:,} of {len(paths):,} clips")
+            say(f"beats: {number:,} of {counted(len(paths), 'clip')}")
             try:
                 heard = listen(path)
                 energy, fps = motion_of(path)
@@ -286,7 +286,9 @@ def measure_beats(made: Sequence[Path], real: Sequence[Path], say: Callable[[str
     ours, others = measured(made), measured(real)
     if not ours:
         return []
-    note = f"of {len(ours)} videos with a beat; motion is the change of pixels, music the onsets that are heard"
+    note = (
+        f"of {counted(len(ours), 'video')} with a beat; motion is the change of pixels, music the onsets that are heard"
+    )
     labels = ("r of motion and onsets", "that r over its mean elsewhere", "beats within half a frame, part of them")
     return [
         Figure(

@@ -30,6 +30,7 @@ from footage.config.words import TokenTable, spaceless, words_of
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.store import Frames
 from footage.data.synthetic import WORDS
+from footage.errors import counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, GeneratedClips, RealClips, TrainedModel
 from footage.evaluation.results import Figure, Interval
 from footage.generation.rollout import from_uint8
@@ -202,7 +203,7 @@ class TextTrial:
         for group, pairs in groups.items():
             if len(pairs) < CHOICES[0]:
                 continue
-            self.say(f"clips of {len(pairs):,} captions{TITLES[group]}")
+            self.say(f"clips of {counted(len(pairs), 'caption')}{TITLES[group]}")
             texts = [caption for _, caption in pairs]
             clips = GeneratedClips(self.model, len(texts), self.real.shape, seed=self.seed, texts=texts)
             made, rows = SeenClips(matched, probes, _shown(clips)), torch.tensor([row for row, _ in pairs])

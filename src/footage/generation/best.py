@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.data.clips import ClipSource, every_window, pace_of
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.generation.clip import Clip
 from footage.generation.novelty import NoveltyCheck, open_training_clips
 from footage.generation.rollout import NotFinite
@@ -225,7 +225,7 @@ class BestClips(Iterator[Clip]):
             }
             return replace(clip, metadata={**clip.metadata, "taste": note})
         if len(self.taken) < self.count:
-            problem = f"{len(self.taken)} of {self.total} clips are left, {self.count} were asked for"
+            problem = f"{len(self.taken)} of {counted(self.total, 'clip')} are left, {self.count} were asked for"
             remedy = "look at more of them, or train on more clips or for less long"
             if not self.taken:
                 raise ConfigError(f"{problem} ({self.left_out})", remedy)

@@ -17,7 +17,7 @@ from footage import __version__
 from footage.config import ClipConfig
 from footage.config.sections import unlimited
 from footage.data.ingest.volumes import read_volume
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.generation.clip import Clip
 from footage.generation.rollout import from_uint8, match_channels, to_uint8, to_uint16
 from footage.media.geometry import Fit
@@ -79,7 +79,7 @@ def _check_length(source: Footage, frames: int, needed: int, fps: float) -> None
     what = (
         "is a picture, and a clip is needed"
         if source.is_picture
-        else f"has {frames} frame{'' if frames == 1 else 's'} at {fps:g} a second"
+        else f"has {counted(frames, 'frame')} at {fps:g} a second"
     )
     raise MediaError(f'"{source.path}" {what}: the model looks at {needed}', "give a longer clip")
 

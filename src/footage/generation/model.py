@@ -16,7 +16,7 @@ from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.strict import method_arguments_of
 from footage.config.words import check_length, unknown_words
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, counted, nearest
 from footage.generation import convert as conversions
 from footage.generation import speak as speaking
 from footage.generation.best import BestClips
@@ -129,7 +129,7 @@ class Model:
         changes = goes or request.last_seed is not None
         if changes and not generator.endless and length <= known:
             raise ConfigError(
-                f"{name} makes clips of {known} frames, and changes from one to the next only",
+                f"{name} makes clips of {counted(known, 'frame')}, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
             )
         begin = self.condition(request.label, request.text, tell)  # complains now

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from footage.data.clips import BUILT_IN, ClipSource, Span, Window, every_window, open_clips, pace_of
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.generation.clip import Clip, Frames
 from footage.generation.rollout import from_uint8
 from footage.media.reader import fit_frames
@@ -120,7 +120,7 @@ class NoveltyCheck:
         self.unseen = len(unseen)
         if not self._windows or (self.within and len({window.span.index for window in self._windows}) < 2):
             raise DatasetError(
-                f"{source.name} has too few clips of {int(self._offsets[-1]) + 1} frames to say what is new",
+                f"{source.name} has too few clips of {counted(int(self._offsets[-1]) + 1, 'frame')} to say what is new",
                 "give --novel another data set, ask for fewer --frames, or leave --novel out",
             )
         self._small = self._small_windows(self._windows)
@@ -341,7 +341,8 @@ class NovelClips(Iterator[Clip]):
             return Clip(clip.make, clip.frames, clip.fps, {**clip.metadata, "novel": self.check.note(found)})
         if self.made == self.count:
             raise StopIteration
-        problem = f"{self.made} of {self.made + len(self.left_out)} seeds give new clips, {self.count} were asked for"
+        tried = counted(self.made + len(self.left_out), "seed gives new clips", "seeds give new clips")
+        problem = f"{self.made} of {tried}, {self.count} were asked for"
         remedy = "train on more clips or for less long, see train --evaluate-metric copies; or leave novel out"
         if not self.made:
             raise ConfigError(problem, remedy)
@@ -352,12 +353,12 @@ class NovelClips(Iterator[Clip]):
         """Say how many clips were left out, and which seeds."""
         data = self.check.source.name
         if not self.left_out:
-            return f"none of {self.made} clips comes nearer to the training clips of {data} than unseen clips do"
+            return f"none of {counted(self.made, 'clip')} comes nearer to training clips of {data} than unseen clips do"
         seeds = ", ".join(str(entry.seed) for entry in self.left_out[:20])
         more = f" and {len(self.left_out) - 20} more" if len(self.left_out) > 20 else ""
         return (
-            f"{len(self.left_out)} of {self.made + len(self.left_out)} clips were left out: they come nearer to the "
-            f"training clips of {data} than unseen clips do (seeds {seeds}{more})"
+            f"left out: {len(self.left_out)} of {counted(self.made + len(self.left_out), 'clip')}, nearer to the "
+            f"training clips of {data} than unseen clips are (seeds {seeds}{more})"
         )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from footage import __version__, files
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.generation.clip import Clip
 from footage.generation.rollout import match_channels
 from footage.machines.cluster import Cluster
@@ -402,4 +402,4 @@ def describe_damage(damage: DamageLog) -> str:
     """Say how much of a video is damaged, and when that is shown."""
     times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
     later = " and later" if damage.frames > len(damage.times) else ""
-    return f"{damage.frames:,} frame{'' if damage.frames == 1 else 's'}, at {times}{later} ({damage.problem})"
+    return f"{counted(damage.frames, 'frame')}, at {times}{later} ({damage.problem})"

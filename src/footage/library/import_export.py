@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, TextIO, cast
 
 from footage import __version__, files
-from footage.errors import FootageError, LibraryError, MediaError, nearest
+from footage.errors import FootageError, LibraryError, MediaError, counted, nearest
 from footage.files import locked
 from footage.library import additions, edits
 from footage.library.additions import ClipDetails, Parent
@@ -269,7 +269,11 @@ def export_formats() -> list[str]:
 def fixed_effects(entries: Sequence[ClipEntry]) -> list[str]:
     """Return what is to be known of exported clips that have effects, in words; empty where none has."""
     count = sum(entry.edited is not None for entry in entries)
-    return [f"{count:,} clips have effects, which are fixed in the exported files"] if count else []
+    return (
+        [f"{counted(count, 'clip has effects', 'clips have effects')}, which are fixed in the exported files"]
+        if count
+        else []
+    )
 
 
 def file_name(title: str) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import LibraryError
+from footage.errors import LibraryError, counted
 from footage.library import similarity
 from footage.library.descriptors import DESCRIPTORS, VERSION, Descriptors, describe
 from footage.media.thumbnails import read_thumbnails
@@ -325,7 +325,9 @@ class Taste:
         """
         if not self.ready:
             count = self.said.count
-            raise LibraryError(f"the taste is not learned yet from {count} ratings", f"keep or reject {self.more} more")
+            raise LibraryError(
+                f"the taste is not learned yet from {counted(count, 'rating')}", f"keep or reject {self.more} more"
+            )
 
     def embed(self, descriptors: npt.NDArray[Any], appearance: npt.NDArray[Any]) -> Matrix:
         """Return the features (N, F + A) of clips by their descriptors (N, F) and embeddings (N, W)."""

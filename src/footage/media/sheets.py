@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from footage import files
+from footage.errors import counted
 from footage.media.decode import Frames
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def lettering(text: str, size: int = 10) -> tuple[str, ImageFont.ImageFont | Ima
     if wide is not None:
         return text, wide
     runs = (("".join(run), gone) for gone, run in itertools.groupby(text, absent.__contains__))
-    return "".join(f"({len(run)} characters without a font)" if gone else run for run, gone in runs), plain
+    return "".join(f"({counted(len(run), 'character')} without a font)" if gone else run for run, gone in runs), plain
 
 
 def _resized(frame: Frames, height: int, width: int) -> Image.Image:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 
 BLOCK = 1024
 """Rows that are read, and compared with as many others, at once."""
@@ -158,7 +158,7 @@ class Gaussian:
             ConfigError: there are fewer than two samples.
         """
         if self.count < 2:
-            raise ConfigError(f"a covariance was asked of {self.count} samples", "give at least 2 clips")
+            raise ConfigError(f"a covariance was asked of {counted(self.count, 'sample')}", "give at least 2 clips")
         return self._scatter / (self.count - 1)
 
 
@@ -280,7 +280,9 @@ def nearest(
     """
     check_pair(queries, points)
     if points.shape[0] < k:
-        raise ConfigError(f"{k} neighbours among {points.shape[0]} vectors were asked for", "give more clips")
+        raise ConfigError(
+            f"{counted(k, 'neighbour')} among {counted(points.shape[0], 'vector')} were asked for", "give more clips"
+        )
     count = queries.shape[0]
     best = torch.full((count, k), float("inf"), dtype=torch.float64)
     numbers = torch.full((count, k), -1, dtype=torch.int64)
@@ -362,7 +364,10 @@ def inception_score(logits: Rows, splits: int = SPLITS) -> list[float]:
     """
     count, classes = logits.shape
     if count < splits:
-        raise ConfigError(f"an Inception Score of {count} samples in {splits} parts was asked for", "give more clips")
+        raise ConfigError(
+            f"an Inception Score of {counted(count, 'sample')} in {counted(splits, 'part')} was asked for",
+            "give more clips",
+        )
     edges = [count * number // splits for number in range(splits + 1)]
     mean = torch.zeros(splits, classes, dtype=torch.float64)
     entropy = torch.zeros(splits, dtype=torch.float64)

@@ -13,7 +13,7 @@ from footage import __version__, files
 from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
 from footage.config.strict import require
-from footage.errors import ConfigError, LockError, ModelError
+from footage.errors import ConfigError, LockError, ModelError, counted
 from footage.media.geometry import NOTICE, VolumeScale
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
@@ -178,7 +178,7 @@ def readme(info: ModelInfo) -> str:
         f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
     )
     judges = ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in info.trained_with.items())
-    words = f"\n| text | {len(info.text.words):,} words known: `--text` |" if info.reads_text else ""
+    words = f"\n| text | {counted(len(info.text.words), 'word')} known: `--text` |" if info.reads_text else ""
     volume, notice = "", ""
     if info.volume is not None:
         low, high = info.volume.window
@@ -197,7 +197,7 @@ def readme(info: ModelInfo) -> str:
 | | |
 |---|---|
 | preset | {info.config.preset} |
-| clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
+| clips | {counted(clip.frames, "frame")} of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
 | labels | {labels} |{words}{sliders}{volume}
 | trained on | {info.dataset}{content} |{sources}{private}
 | clips seen | {info.clips_seen:,} |{trained_with}

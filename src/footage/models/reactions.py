@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import ConfigError, MediaError, nearest
+from footage.errors import ConfigError, MediaError, counted, nearest
 from footage.media.sound_features import BAR, HARMONY, Floats, SoundFeatures, listen
 from footage.models.requests import SLIDER_LIMIT, TimeMapping
 
@@ -456,8 +456,8 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
         often = {0.5: "every other beat", 1.0: "once a beat", 2.0: "twice a beat"}[reaction.lock]
         links.insert(0, ("beat", "time", f"fastest {often}, as fast as ever in the mean"))
     summary = [
-        ("length", f"{heard.seconds:.2f} s, {frames:,} frames at {fps:g} a second"),
-        ("tempo", f"{told_tempo(heard)}, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"),
+        ("length", f"{heard.seconds:.2f} s, {counted(frames, 'frame')} at {fps:g} a second"),
+        ("tempo", f"{told_tempo(heard)}, {counted(len(heard.beats), 'beat')}" if len(heard.beats) else "no beat"),
         ("onsets", len(heard.onsets)),
         ("largest sample", f"{heard.peak:.3f}"),
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from footage.config.strict import require
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from footage.models.card import ModelInfo
@@ -413,7 +413,7 @@ def time_mapping(timing: Timing, fps: float, *, played: float | None = None, bet
         raise ConfigError(f"motion_seed is {timing.motion_seed}", "give at least 0")
     for duration, name, least in ((timing.loop, "loop", 2.0), (timing.drift, "drift", 1.0)):
         if duration is not None and frames(duration, name) < least:
-            remedy = f"give at least {least / fps:.2g}s, {least:g} frame{'' if least == 1 else 's'}, or leave it out"
+            remedy = f"give at least {least / fps:.2g}s, {counted(least, 'frame')}, or leave it out"
             raise ConfigError(f'{name} is "{duration}"', remedy)
     return mapping
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage import files
+from footage.errors import counted
 
 if TYPE_CHECKING:
     import jinja2
@@ -58,7 +59,7 @@ def environment() -> jinja2.Environment:
     percent = "{:.1%}".format
     templates = package_environment("footage.pages", number=format_figure, percent=percent, data_uri=data_uri)
     templates.finalize = printable
-    templates.globals.update(LISTED=LISTED)
+    templates.globals.update(LISTED=LISTED, counted=counted)
     return templates
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.errors import ConfigError, FootageError, nearest
+from footage.errors import ConfigError, FootageError, counted, nearest
 from footage.library.entries import fold, plain
 from footage.library.storage import Database
 from footage.studio.roles import GIVEN, Role, Visitor
@@ -567,6 +567,6 @@ def read_role(name: str) -> Role:
 def check_password(password: str, name: str) -> None:
     """Refuse a password that is too short or too plain."""
     if not SHORTEST <= len(password) <= LONGEST:
-        raise ConfigError(f"the password has {len(password)} characters", f"give {SHORTEST} to {LONGEST}")
+        raise ConfigError(f"the password has {counted(len(password), 'character')}", f"give {SHORTEST} to {LONGEST}")
     if len(set(password)) < 5 or fold(name) in (fold(password), fold(password[::-1])):
         raise ConfigError("the password is too easy to guess", "give another")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from footage import files
 from footage.config import from_json
-from footage.errors import FootageError, LibraryError, MediaError
+from footage.errors import FootageError, LibraryError, MediaError, counted
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
@@ -82,7 +82,7 @@ class TakenIn:
     def outcome(self) -> dict[str, Any]:
         """Return the result of the job."""
         told = [f"{self.known} were in the library already"] if self.known else []
-        told += [f"{len(self.refused)} files were not taken in"] if self.refused else []
+        told += [counted(len(self.refused), "file was not taken in", "files were not taken in")] if self.refused else []
         told += [f'"{name}" was not taken in ({reason})' for name, reason in self.refused[:NAMED]]
         counts = {"added": len(self.added), "known": self.known, "refused": len(self.refused)}
         return {"clips": self.added[:NUMBERED], **counts, "told": told}

@@ -17,7 +17,7 @@ from typing import Any
 from footage import files
 from footage.config.sections import PrivacyConfig
 from footage.data.clips import PoissonLoader
-from footage.errors import ConfigError, TrainingError
+from footage.errors import ConfigError, TrainingError, counted
 from footage.training.plan import TrainingPlan
 from footage.training.run_folder import RunFolder
 
@@ -139,10 +139,10 @@ def private_plan(plan: TrainingPlan, clips: int | None) -> tuple[TrainingPlan, l
     privacy = config.privacy
     frames, size, unit = config.clip.frames, plan.batch_size, privacy.unit
     loader = PoissonLoader(source, frames=frames, batch_size=size, secret=0, unit=unit)
-    count, units = len(loader.groups), f"{unit}s"
+    count = len(loader.groups)
     if privacy.delta >= 1 / count:
         raise ConfigError(
-            f"privacy.delta is {privacy.delta:g}, with {count:,} {units} one of them may be told whole",
+            f"privacy.delta is {privacy.delta:g}, with {counted(count, unit)} one may be told whole",
             f"give less than {1 / count:.0e}, such as {0.1 / count:.0e}",
         )
     if not any(span.frames >= frames for span in source.spans("heldout")):
@@ -165,15 +165,16 @@ def private_plan(plan: TrainingPlan, clips: int | None) -> tuple[TrainingPlan, l
             "leave --privacy.noise out: it is found",
         )
     lines = [
-        f"privacy  ε {privacy.epsilon:g} at δ {privacy.delta:g} for each of {count:,} {units}: {lasts:,} steps with "
-        f"noise {privacy.noise:.3g}, batches of about {size:,}; in each the noise is {length:.1f} times as long as the "
-        "longest gradient"
+        f"privacy  ε {privacy.epsilon:g} at δ {privacy.delta:g} for each of {counted(count, unit)}: "
+        f"{counted(lasts, 'step')} with noise {privacy.noise:.3g}, batches of about {size:,}; in each the noise is "
+        f"{length:.1f} times as long as the longest gradient"
     ]
     if length > HOPELESS:
         more = length / HOPELESS
         lines.append(
-            f"with {count:,} {units} this is hopeless: noise is all that is learned. About {count * more:,.0f} {units} "
-            f"in batches of {size * more:,.0f} are needed; else train without, and see what `footage privacy` finds"
+            f"with {counted(count, unit)} this is hopeless: noise is all that is learned. About {count * more:,.0f} "
+            f"{unit}s in batches of {size * more:,.0f} are needed; else train without, and see what `footage privacy` "
+            "finds"
         )
     return replace(plan, config=config), lines
 

@@ -27,7 +27,7 @@ from rich.text import Text
 from footage import __version__, files
 from footage.config import Config, to_json
 from footage.data.store import Frames
-from footage.errors import ConfigError, FootageError, TrainingError
+from footage.errors import ConfigError, FootageError, TrainingError, counted
 from footage.evaluation.clip_sets import first_clips
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import RANDOM
@@ -88,8 +88,8 @@ class Limit:
 
     def __str__(self) -> str:
         if self.minutes is not None:
-            return f"{self.minutes:g} minutes"
-        return f"{self.clips:,} clips" if self.clips is not None else f"{self.flops:.3g} floating-point operations"
+            return counted(self.minutes, "minute")
+        return counted(self.clips, "clip") if self.clips is not None else f"{self.flops:.3g} floating-point operations"
 
 
 @dataclass(frozen=True)
@@ -442,7 +442,8 @@ def as_markdown(content: Row) -> str:
         f"# Presets compared on {content['data']}",
         "",
         f"Each trained for {content['limit']} with seed {content['seed']} on the same clips. Figures of "
-        f"{content['samples']} generated clips (averaged model, seeds from 0) beside {content['samples']} windows of "
+        f"{counted(content['samples'], 'generated clip')} (averaged model, seeds from 0) beside "
+        f"{counted(content['samples'], 'window')} of "
         "training clips.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -456,7 +457,7 @@ def as_markdown(content: Row) -> str:
         if (line := "| " + " | ".join(cells) + " |") not in lines:
             lines.append(line)
     machine = ", ".join(dict.fromkeys(f"{row['device']} in {row['precision']}" for row in content["models"]))
-    origin = f"Made by {content['made_by']}, on {machine}, {content['threads']} threads."
+    origin = f"Made by {content['made_by']}, on {machine}, {counted(content['threads'], 'thread')}."
     return "\n".join([*lines, NOTES, origin]) + "\n"
 
 
@@ -486,7 +487,7 @@ def as_picture(path: Path, content: Row, clips: Mapping[str, list[Frames]]) -> N
         if row := rows.get(name):
             parts = [f"RFD-rand {_spread(row['figures'])}", f"floor {_spread(row['floor'])}"]
             parts += [f"motion {COLUMNS['motion ratio → 1'](row)}", f"diversity {COLUMNS['diversity ratio → 1'](row)}"]
-            remark = " · ".join([*parts, f"{row['clips_seen']:,} clips"])
+            remark = " · ".join([*parts, counted(row["clips_seen"], "clip")])
             remark = remark if row["status"] == "done" else f"{row['status'][:60]} · {remark}"
         # The picture's font has no ×.
         groups.append((name.replace("×", "x"), remark, [strip(clip) for clip in clips[name]]))

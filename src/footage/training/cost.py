@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from footage.config import Config
 from footage.config.words import MOST_PIECES
-from footage.errors import TrainingError
+from footage.errors import TrainingError, counted
 from footage.machines import local as machine
 from footage.models.base import Batch, CaptionBatch, Generates, Method, PlainEngine, PrivateClips
 from footage.models.device import ComputeDevice
@@ -198,7 +198,9 @@ def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: i
     except (RuntimeError, MemoryError) as error:
         if not memory_is_full(error):
             raise
-        raise TrainingError(f"the memory does not suffice for {max(1, timed_batch)} clips", SMALLER) from error
+        raise TrainingError(
+            f"the memory does not suffice for {counted(max(1, timed_batch), 'clip')}", SMALLER
+        ) from error
 
 
 def fit_batch(config: Config, needs: Needs, place: ComputeDevice, free: int | None = None) -> int:

@@ -36,7 +36,7 @@ from footage.config import Config
 from footage.config.presets import PRESETS, options
 from footage.data.clips import Loader
 from footage.data.store import Split
-from footage.errors import ConfigError, TrainingError
+from footage.errors import ConfigError, TrainingError, counted
 from footage.machines import local as machine
 from footage.machines.remote import address_of
 from footage.models.device import ComputeDevice
@@ -209,9 +209,11 @@ class Estimator:
         budget = [60 * self.minutes * rate] if self.minutes is not None else []
         seen = min([*budget, *([self.clips or DEFAULT_CLIPS] if self.clips or not budget else [])])
         minutes, reckoned = seen / rate / 60, worst(*origins.values())
-        busy = f"{size} clips, {size // total} on each device"
+        busy = f"{counted(size, 'clip')}, {size // total} on each device"
         figures = [
-            EstimatedFigure("time", "step, one device", 1e3 * step.seconds(1), "ms", origins["one"], f"{size} clips"),
+            EstimatedFigure(
+                "time", "step, one device", 1e3 * step.seconds(1), "ms", origins["one"], counted(size, "clip")
+            ),
             EstimatedFigure("time", "undivided part", step.undivided, "", origins["undivided"], self.scaling(origins)),
             EstimatedFigure("time", "gradients", 1e3 * step.sending(total), "ms", origins["sent"], self.way(step)),
             EstimatedFigure("time", "step", 1e3 * seconds, "ms", reckoned, busy),
@@ -307,19 +309,24 @@ class Estimator:
         note = "" if there is None else f"of {there / GIB:.1f} GiB" if gpu else f"{there / GIB:.1f} GiB are free here"
         if gpu and device > there * 0.9:  # type: ignore[operator]
             raise TrainingError(
-                f"a step of {local} clips takes {device / GIB:.1f} GiB, and a device has {gpu.memory:g}",
+                f"a step of {counted(local, 'clip')} takes {device / GIB:.1f} GiB, and a device has {gpu.memory:g}",
                 "give more --devices, --strategy fsdp or a smaller --train.batch-size",
             )
         origin = ASSUMED if parts > 1 else HERE
         yield EstimatedFigure(
-            "memory", "each device", device / GIB, "GiB", origin, f"{local} clips; {note}".rstrip("; ")
+            "memory", "each device", device / GIB, "GiB", origin, f"{counted(local, 'clip')}; {note}".rstrip("; ")
         )
         clip = plan.config.net.read_clip(plan.config.clip)
         read = AHEAD * local * clip.channels * clip.frames * clip.height * clip.width
         process = device if on_cpu else LIBRARIES + CONTEXT + state_bytes(needs)
         host = self.devices * (process + read) / GIB
         yield EstimatedFigure(
-            "memory", "each machine", host, "GiB", origin if on_cpu else ASSUMED, f"{self.devices} processes"
+            "memory",
+            "each machine",
+            host,
+            "GiB",
+            origin if on_cpu else ASSUMED,
+            counted(self.devices, "process", "processes"),
         )
 
     def disk(self, plan: TrainingPlan, seen: float, minutes: float) -> Iterator[EstimatedFigure]:
@@ -333,7 +340,7 @@ class Estimator:
         state, sheet = state_bytes(plan.needs), self.sheet_bytes(plan)
         run = 2 * state + (2 + kept) * model + sheets * sheet
         note = f"state {state / 2**20:.0f} MiB, twice while it is written; {sheets:.0f} sheets of {sheet / 1e6:.1f} MB"
-        yield EstimatedFigure("disk", "run folder", run / GIB, "GiB", HERE, f"{note}; {kept} snapshots")
+        yield EstimatedFigure("disk", "run folder", run / GIB, "GiB", HERE, f"{note}; {counted(kept, 'snapshot')}")
         folder, source = Path(self.data), plan.source
         if address_of(self.data) is not None:
             frames = sum(span.frames for split in SPLITS for span in source.spans(split))

@@ -20,7 +20,7 @@ from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
-from footage.errors import ConfigError, FootageError
+from footage.errors import ConfigError, FootageError, counted
 from footage.machines.remote import absolute
 from footage.media.geometry import Size
 from footage.models.device import ComputeDevice, find_device
@@ -112,7 +112,7 @@ class TrainingPlan:
         if not texts:
             return "none"
         there = sum(bool(span.captions) for span in spans)
-        facts = f"{len(texts):,} of {there:,} clips"
+        facts = f"{len(texts):,} of {counted(there, 'clip')}"
         if not text.used:
             return f"{facts}, not used (--text.encoder own uses them)"
         long = 0 if text.frozen else sum(len(words_of(caption)) > text.words for caption in texts)
@@ -140,7 +140,8 @@ class TrainingPlan:
         rate = self.clips_per_second()
         rows = {
             "preset": self.config.preset,
-            "data": f"{self.note.name}: {self.usable:,} of {self.total:,} training clips are long enough",
+            "data": f"{self.note.name}: {self.usable:,} of "
+            f"{counted(self.total, 'training clip is', 'training clips are')} long enough",
             "labels": self.conditions("not used"),
             "captions": self.told,
             "clips": f"B × {clip.channels} × {clip.frames} × {clip.height} × {clip.width} (C T H W), "
@@ -159,9 +160,9 @@ class TrainingPlan:
                 break
             rows[f"left out {number + 1}"] = f"{name}: {reason}"
         if rate:
-            timed = f"{clips:,} clips take {clips / rate / 60:,.0f} minutes"
+            timed = f"{counted(clips, 'clip')} in {counted(round(clips / rate / 60), 'minute')}"
             if minutes is not None:
-                timed = f"{minutes:g} minutes are about {60 * minutes * rate:,.0f} clips"
+                timed = f"about {counted(round(60 * minutes * rate), 'clip')} in {counted(minutes, 'minute')}"
             rows["speed"] = f"{rate:.1f} clips/s measured here; {timed}"
         table = Table(show_header=False, box=None, pad_edge=False)
         for name, value in rows.items():
@@ -195,7 +196,7 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
     classes = {span.label for span in spans if span.label >= 0}
     if config.train.labels == "yes" and (missing or not classes):
         raise ConfigError(
-            f"{missing} of {len(spans)} training clips of {source.name} have no label",
+            f"{missing} of {counted(len(spans), 'training clip')} of {source.name} without a label",
             "leave out --train.labels yes, or give every clip a label and ingest again",
         )
     if config.train.labels == "yes" and not config.takes_labels:
@@ -361,13 +362,13 @@ def choose_size(
 
     possible = [kind for kind in SIZES if kind.clips <= seen(kind)]
     size = largest(possible)
-    budget = f"{minutes:g} minutes on {device}" if minutes is not None else f"{clips:,} clips"
+    budget = f"{counted(minutes, 'minute')} on {device}" if minutes is not None else counted(clips or 0, "clip")
     reason = f"{size.width}×{size.height} suits the videos and {budget}"
     for kind in (kind for kind in SIZES if kind not in possible):
         more = largest([*possible, kind])
         if more != size:
             wanted = kind.clips / kind.rates.get(device, kind.rates["cpu"]) / 60
-            need = f"{wanted:,.0f} minutes" if minutes is not None else f"{kind.clips:,} clips"
+            need = counted(round(wanted), "minute") if minutes is not None else counted(kind.clips, "clip")
             return size, f"{reason}; for {more.width}×{more.height} give {need} or more"
     return size, reason
 
@@ -393,10 +394,12 @@ def recommend(dataset: Dataset) -> dict[str, str]:
         "command": f"footage train {shlex.quote(dataset.place)} {options(config)}",
         "preset": f"{config.preset}: {PRESETS[config.preset].about}",
         "chosen": reason,
-        "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",
+        "usable clips": f"{plan.usable:,} of {counted(plan.total, 'training clip has', 'training clips have')} "
+        f"{counted(config.clip.frames, 'frame')} or more",
         "conditioned on": plan.conditions("nothing"),
         "device": f"{plan.place.device}, {plan.place.precision}",
         "batch size": str(plan.batch_size),
         "memory": f"about {plan.memory_gib():.1f} GiB",
-        "time": f"about {PLENTY / rate / 60:,.0f} minutes for {PLENTY:,} clips ({rate:.1f} clips/s measured here)",
+        "time": f"about {counted(round(PLENTY / rate / 60), 'minute')} for {PLENTY:,} clips "
+        f"({rate:.1f} clips/s measured here)",
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from footage import files
 from footage.data.store import Frames
+from footage.errors import counted
 from footage.files import locked
 from footage.media.encode import chunked, write_clip
 from footage.media.geometry import VolumeScale
@@ -209,7 +210,7 @@ class Terminal:
         for sign in signs:
             if clips_seen >= self._warned.get(sign.kind, WARM_UP):
                 self._warned[sign.kind] = clips_seen * AGAIN
-                self.warning(f"at {clips_seen:,} clips {sign.text}. Usual remedy: {remedies[sign.kind]}")
+                self.warning(f"at {counted(clips_seen, 'clip')} {sign.text}. Usual remedy: {remedies[sign.kind]}")
 
     def warning(self, text: str) -> None:
         self.console.print("warning:", style="yellow", end=" ")

@@ -17,7 +17,7 @@ import torch
 from footage import files
 from footage.config import Config
 from footage.data.clips import Loader
-from footage.errors import ConfigError, ModelError
+from footage.errors import ConfigError, ModelError, counted
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import networks
 from footage.evaluation.figure_inputs import FigureInputs, NetworkGroup, label_of
@@ -110,7 +110,7 @@ class BestModel:
     ) -> None:
         if heldout is None:
             raise ConfigError(
-                f"the data have no held-out clips of {config.clip.frames} frames to choose a model by",
+                f"the data have no held-out clips of {counted(config.clip.frames, 'frame')} to choose a model by",
                 "ingest with --heldout, or leave --evaluate-every out",
             )
         self.choice, self.frames, self.best = choice, config.clip.frames, best

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 
+from footage.errors import counted
 from footage.machines.local import IdleProcessors, cores
 
 TRIED = 3
@@ -135,4 +136,4 @@ class ThreadTuner:
         if chosen == before:
             return ""
         tried = ", ".join(f"{count}: {took:.2g} s" for count, took in sorted(times.items()))
-        return f"{chosen} {'thread' if chosen == 1 else 'threads'} from here on; seconds of a step by threads: {tried}"
+        return f"{counted(chosen, 'thread')} from here on; seconds of a step by threads: {tried}"

@@ -29,7 +29,7 @@ from footage import files
 from footage.config import ClipConfig
 from footage.config.words import remembered, vocabulary
 from footage.data.clips import ClipSource, DatasetClips, HasVolumes, Labels, LoadedBatch, Loader, Pixels, PoissonLoader
-from footage.errors import DatasetError, TrainingError
+from footage.errors import DatasetError, TrainingError, counted
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
 from footage.models.base import Batch, Method, PrivateClips, TrainsWithFeatures
@@ -317,7 +317,7 @@ class Trainer:
                     self.save()
                 if ended:
                     break
-                text = f"{seen:,} clips · {log.means.rate:.1f} clips/s"
+                text = f"{counted(seen, 'clip')} · {log.means.rate:.1f} clips/s"
                 log.terminal.progress(self.budget.part(progress), text, self.place.device)
                 clock.lap("rest")
                 progress.seconds = clock.seconds
@@ -345,7 +345,7 @@ class Trainer:
         """Note with how many threads steps are made from here on, where that has changed."""
         if change:
             self.log.write(seen, {"threads": self.threads.threads})
-            self.log.terminal.say(f"at {seen:,} clips {change}")
+            self.log.terminal.say(f"at {counted(seen, 'clip')} {change}")
 
     def batch(self, loaded: LoadedBatch) -> Batch:
         """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
@@ -448,7 +448,9 @@ class Trainer:
             better = best.is_best(value)
             if better:
                 self.save_model(self.folder.best, nets, best.note(value))
-            self.log.terminal.say(f"at {seen:,} clips {best.describe(value)}{', the best so far' if better else ''}")
+            self.log.terminal.say(
+                f"at {counted(seen, 'clip')} {best.describe(value)}{', the best so far' if better else ''}"
+            )
 
     def save(self) -> None:
         """Write the resumable state and the model, each atomically; the first process does."""
@@ -519,8 +521,8 @@ class Trainer:
         self.restore()
         self.progress.seconds, self.progress.attempt = seconds, attempt
         self.log.terminal.warning(
-            f"a figure is no longer finite; going back to {self.progress.clips_seen:,} clips with other random draws "
-            f"(attempt {attempt} of {RETRIES}). If it happens again: {self.remedies['diverged']}"
+            f"a figure is no longer finite; going back to {counted(self.progress.clips_seen, 'clip')} with other "
+            f"random draws (attempt {attempt} of {RETRIES}). If it happens again: {self.remedies['diverged']}"
         )
         self.rewind()
         return True
@@ -532,8 +534,8 @@ class Trainer:
         """Return what there is to say at the end: how far it is, where the time went, which model is the best."""
         path, progress, shares = shlex.quote(str(self.folder.path)), self.progress, self.log.clock.shares()
         lines = [
-            f"{progress.clips_seen:,} clips in {progress.seconds / 60:.1f} minutes; outside the training step: "
-            f"{shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}",
+            f"{counted(progress.clips_seen, 'clip')} in {progress.seconds / 60:.1f} minutes; outside the training "
+            f"step: {shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}",
             f"stopped and saved in {path}: run the same command again to go on"
             if reason == "interrupted"
             else f"model in {path}/model; to go on training, give more --clips or --minutes",
@@ -550,8 +552,8 @@ class Trainer:
             seen = card.read_info(self.folder.best).clips_seen
             copies = f", {known['copies']['made']:.1%} near-copies" if "copies" in known else ""
             lines += [
-                f"best model in {path}/best: {self.best.name} {known['value']:.4g}{copies} at {seen:,} clips, on the "
-                f"{known['clips']} windows and seeds that it was chosen by, which flatters it.",
+                f"best model in {path}/best: {self.best.name} {known['value']:.4g}{copies} at {counted(seen, 'clip')}, "
+                f"on the {known['clips']} windows and seeds that it was chosen by, which flatters it.",
                 "For a figure to report take fresh samples: "
                 f"footage evaluate {path}/best {shlex.quote(self.note.data)}",
             ]
@@ -592,7 +594,7 @@ def train(
         try:
             trainer = Trainer(plan, folder, budget, console, begin_with, choice, processes)
             if trainer.progress.clips_seen:
-                console.print(f"going on with {folder.path} at {trainer.progress.clips_seen:,} clips")
+                console.print(f"going on with {folder.path} at {counted(trainer.progress.clips_seen, 'clip')}")
             for line in changes:
                 console.print("changed:", style="yellow", end=" ")
                 console.print(line)
@@ -607,7 +609,7 @@ def train(
             raise advice(error, folder.path) or error from error
     if reason == "diverged":
         raise TrainingError(
-            f"training diverged at {trainer.progress.clips_seen:,} clips and could not recover; "
+            f"training diverged at {counted(trainer.progress.clips_seen, 'clip')} and could not recover; "
             f"the last good state is kept in {folder.path}",
             f"give another --out, and: {trainer.remedies['diverged']}",
         )

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.store import Frames, Split
 from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
+from footage.errors import counted
 from footage.media.kinds import suffix_of
 from footage.media.pictures import Whites, over
 from footage.media.probe import UnusableMedia
@@ -156,7 +157,9 @@ def array_clips(array: Array, options: DecodeOptions, longest: int, note: Callab
         raise UnusableMedia("not clips", f"the array is {content}, expected numbers (N, T, H, W) or (N, T, H, W, C)")
     layout = options.layout.upper() if options.layout else find_layout(array, options.min_frames)
     if len(layout) != array.ndim:
-        raise UnusableMedia("not clips", f"the array is {content}, and --layout {layout} names {len(layout)} axes")
+        raise UnusableMedia(
+            "not clips", f"the array is {content}, and --layout {layout} names {counted(len(layout), 'axis', 'axes')}"
+        )
     present = [axis for axis in "NTHWC" if axis in layout]
     clips = array.transpose([layout.index(axis) for axis in present])  # → NTHWC, as far as there are such
     clips = clips if "N" in layout else clips[None]  # (T, H, W[, C]) → (1, T, H, W[, C])
@@ -309,7 +312,7 @@ def meaning(layout: str, shape: tuple[int, ...]) -> str:
     sizes = dict(zip(layout, shape, strict=True))
     clips, kind = sizes.get("N", 1), "grey" if sizes.get("C", 1) == 1 else "RGB"
     count = f"one {kind} clip" if clips == 1 else f"{clips:,} {kind} clips"
-    return f"{count} of {sizes['T']:,} frames of {sizes['W']}×{sizes['H']}"
+    return f"{count} of {counted(sizes['T'], 'frame')} of {sizes['W']}×{sizes['H']}"
 
 
 def _fitted(frames: Frames, options: DecodeOptions) -> Frames:

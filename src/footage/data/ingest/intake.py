@@ -24,7 +24,7 @@ from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, fini
 from footage.data.ingest.sources import Source
 from footage.data.jpeg import JpegWriter, encode
 from footage.data.store import QUARTER, Frames, Rejection, area_means, samples_until
-from footage.errors import MediaError
+from footage.errors import MediaError, counted
 from footage.media.probe import UnusableMedia, damage_as_media
 from footage.media.rates import exact_rate
 from footage.media.reader import open_decoder
@@ -319,7 +319,7 @@ class PartBuilder:
         options, first, end = self.options, meter.first, meter.first + meter.frames
         start_s, end_s = self._span(first, end)
         if end - first < options.min_frames:
-            detail = f"{end - first} frames at {options.fps:g} fps, at least {options.min_frames} are needed"
+            detail = f"{counted(end - first, 'frame')} at {options.fps:g} fps, at least {options.min_frames} are needed"
             self._reject("too short", detail, start_s, end_s)
             return None
         if meter.motion < STILL and not options.keep_static:

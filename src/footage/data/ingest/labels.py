@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from footage.data.store import Split
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.machines.remote import present
 from footage.media.kinds import is_special, suffix_of
 
@@ -216,7 +216,8 @@ def separated_rows(text: str, path: Path) -> list[dict[str, str | None]]:
     for number, row in enumerate(rows[1:], start=1):
         if any(row[len(rows[0]) :]):
             raise ConfigError(
-                f'row {number} of the label table "{path}" has {len(row)} cells, its first row {len(rows[0])}',
+                f'row {number} of the label table "{path}" has {counted(len(row), "cell")}, '
+                f"its first row {len(rows[0])}",
                 f"put quotes around texts that hold {delimiter!r}",
             )
     return [dict(itertools.zip_longest(rows[0], row[: len(rows[0])])) for row in rows[1:]]

@@ -17,7 +17,7 @@ from typing import Any
 from footage.data.ingest.archives import ARCHIVES
 from footage.data.ingest.labels import ALIASES, SIDES, LabelFile, read_table
 from footage.data.store import Rejection, Split
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.machines.remote import present
 from footage.media.kinds import suffix_of
 
@@ -129,7 +129,8 @@ def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     index = {name for name in files if name.endswith("/classInd.txt")}
     named = {words[1] for name in index for line in read_lines(files[name]) if len(words := line.split()) > 1}
     missing = sorted(named - {place(name).label for name in sources})
-    detail = f"{len(missing)} of its classes have no folder, such as {''.join(missing[:1])}: unpack them, or do without"
+    folderless = counted(len(missing), "of its classes has no folder", "of its classes have no folder")
+    detail = f"{folderless}, such as {''.join(missing[:1])}: unpack them, or do without"
     faults = (Rejection("classInd.txt", "not found", detail),) if missing else ()
     return Layout(f"UCF-101: labels by folder, {by}", place, table, frozenset(lists) | index, faults)
 

@@ -30,7 +30,7 @@ from footage.config.sections import Shots
 from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.locked_arrays import load_array
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
-from footage.errors import DatasetError, LockError
+from footage.errors import DatasetError, LockError, counted
 from footage.files import locked
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
@@ -243,7 +243,7 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
             begin = end - length - 2 * (record.samples or 0) - len(record.clips) * size
             pictures = part_pictures(path, record, options) if options.coding == "jpeg" else None
             if record.frames * options.frame_bytes != begin if pictures is None else record.frames != len(pictures):
-                raise ValueError(f"it does not hold {record.frames} frames")
+                raise ValueError(f"it does not hold {counted(record.frames, 'frame')}")
             handle.seek(begin)
             block = handle.read(len(record.clips) * size)
             for clip in record.clips if verify else ():

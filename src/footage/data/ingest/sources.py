@@ -22,7 +22,7 @@ from footage.data.ingest.labels import LabelFile, caption_lines
 from footage.data.ingest.layouts import Place, find_layout, folders_of
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
-from footage.errors import ConfigError, DatasetError, MediaError, nearest
+from footage.errors import ConfigError, DatasetError, MediaError, counted, nearest
 from footage.machines.remote import present
 from footage.media.geometry import Size
 from footage.media.kinds import (
@@ -230,11 +230,12 @@ class SourceScan:
                 self.sources[i] = replace(source, label=label, caption=caption, split=split)
         if rows == {} and candidates:
             raise ConfigError(
-                f"no row of {table.path} fits any of the {len(candidates)} files found",
+                f"no row of {table.path} fits what was found, {counted(len(candidates), 'file')}",
                 f'write paths such as "{next(iter(candidates)).split("/", 1)[-1]}" in its column "file"',
             )
         if found and unused:
-            detail = f"{len(unused):,} of the files that it names are not here, such as {unused[0]}: fetch them, or not"
+            absent = "of the files that it names is not here", "of the files that it names are not here"
+            detail = f"{counted(len(unused), *absent)}, such as {unused[0]}: fetch them, or not"
             self.rejections.append(Rejection(table.path.name, "not found", detail))
             return
         self.rejections += [Rejection(name, "not found", f"named in {table.path.name} only") for name in unused]
@@ -370,7 +371,9 @@ class SourceScan:
                 said += [(sum(s.label is not None for s in inside), "labels")]
                 told = "".join(f", {count:,} with {name}" for count, name in said if count)
                 count = len({s.path for s in inside})
-                self.layouts.append(f"{what}: {len(inside):,} clips in {count:,} .{ending} files{told}")
+                self.layouts.append(
+                    f"{what}: {counted(len(inside), 'clip')} in {counted(count, f'.{ending} file')}{told}"
+                )
 
 
 class HasSize(Protocol):

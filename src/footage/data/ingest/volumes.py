@@ -45,7 +45,7 @@ from footage.data.store import (
     read_dataset_info,
     save_tables,
 )
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.machines import remote
 from footage.media.dicom import DicomSeries, find_series, is_dicom, read_series
 from footage.media.geometry import VolumeScale
@@ -459,7 +459,10 @@ class VolumeBuilder:
         """Return why a volume is left out, reason and detail; None where it is fit."""
         config, depth = self.config, len(levels)
         if depth < config.min_frames:
-            return "too short", f"{depth} slices of {scale.spacing[0]:g} mm, at least {config.min_frames} are needed"
+            return (
+                "too short",
+                f"{counted(depth, 'slice')} of {scale.spacing[0]:g} mm, at least {config.min_frames} are needed",
+            )
         if levels.min() == levels.max() and not config.keep_static:
             return "static", "all of it is one value within the window"
         if same is not None and not config.keep_duplicates:

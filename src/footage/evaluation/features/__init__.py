@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 
 Frames = npt.NDArray[np.uint8]
 Tier = Literal["A", "P", "B", "C"]
@@ -109,12 +109,13 @@ def check_clips(about: NetworkInfo, frames: int, height: int, width: int) -> Non
     if any(n < least for n, least in zip((frames, height, width), about.least, strict=True)):
         length, high, wide = about.least
         raise ConfigError(
-            f"clips are {frames} frames of {width}×{height}, {about.name} needs at least {length} of {wide}×{high}",
+            f"clips are {counted(frames, 'frame')} of {width}×{height}, {about.name} needs at least "
+            f"{length} of {wide}×{high}",
             "give more --frames or a larger --size, or another network",
         )
     if about.frames not in (None, frames):
         raise ConfigError(
-            f"clips have {frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
+            f"clips have {counted(frames, 'frame')}, {about.name} takes {about.frames}", f"give --frames {about.frames}"
         )
 
 

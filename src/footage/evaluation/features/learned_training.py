@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from footage import __version__, files
 from footage.data.clips import ClipSource, Span
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.evaluation.features import Frames, to_rgb
 from footage.evaluation.features.ladder import Ladder, arrow_of_time, climb, distance_from
 from footage.evaluation.features.learned import (
@@ -88,7 +88,7 @@ def choose(
     usual: tuple[Task, ...] = ("labels",) if labels > 1 else ("speed", "arrow", "contrastive")
     chosen = tuple(tasks) or usual
     if "labels" in chosen and labels < 2:
-        raise ConfigError(f"{source.name} has {labels} labels", "leave labels out of --tasks")
+        raise ConfigError(f"{source.name} has {counted(labels, 'label')}", "leave labels out of --tasks")
     long = [speed for speed in SPEEDS if sum(span.frames >= frames * speed for span in own) > len(own) / 2]
     if not long:
         longest = max(span.frames for span in own)
@@ -296,7 +296,8 @@ def prove(
     one, two = halves([span for span in others if span.frames >= recipe.frames], recipe.seed)
     reference, _ = windows(source, one, recipe.frames, CLIMBING, recipe.seed)
     fresh, labels = windows(source, two, recipe.frames, CLIMBING, recipe.seed)
-    note = f"{len(fresh)} windows of {len(two)} clips against {len(reference)} of {len(one)}, of {source.name}"
+    climbing = f"{counted(len(fresh), 'window')} of {counted(len(two), 'clip')}"
+    note = f"{climbing} against {len(reference)} of {len(one)}, of {source.name}"
     arrow = arrow_of_time(reference, fresh)
     measure = distance_from(extractor, reference)
     ladders = climb(

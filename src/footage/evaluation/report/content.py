@@ -19,7 +19,7 @@ import numpy as np
 from footage import __version__, files
 from footage.config import from_json
 from footage.data.store import Frames
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, counted
 from footage.evaluation import results
 from footage.evaluation.results import Evaluation, Figure
 from footage.media.encode import chunked, write_clip
@@ -164,7 +164,7 @@ def read(path: Path) -> EvaluationReport:
 def name_of(evaluation: Evaluation) -> str:
     """Return what to call an evaluation where nothing else is said."""
     made = evaluation.made
-    return f"{made.name}, {made.clips_seen:,} clips" if made.clips_seen else made.name
+    return f"{made.name}, {counted(made.clips_seen, 'clip')}" if made.clips_seen else made.name
 
 
 def moved(entry: ReportedEvaluation, old: Path, new: Path) -> ReportedEvaluation:
@@ -251,7 +251,7 @@ def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path,
             video = beside.with_name(f"{beside.stem}-{name}.mp4")
             write_samples(video, first_clips(clips, SHOWN), side.fps / side.stride)
             videos.append(video.name)
-        name = f"{evaluation.made.clips_seen:,} clips" if kind == "training" else name_of(evaluation)
+        name = counted(evaluation.made.clips_seen, "clip") if kind == "training" else name_of(evaluation)
         entries.append(ReportedEvaluation(name, evaluation, *videos))
     if kind == "one" and len(entries) > 1:  # a report of several, shown again
         kind = "compared"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from footage.errors import counted
 from footage.evaluation.report import content
 from footage.evaluation.report.content import EvaluationReport, common
 from footage.evaluation.results import ARROWS, Better, Curve, Evaluation, Figure, Memorisation, Side
@@ -274,7 +275,7 @@ class ReportPage:
             provenance = (
                 f"tier {figure.tier}",
                 ", ".join(f"{name} {digests.get(name, '')}".strip() for name in figure.networks) or "no network",
-                f"{count_text(figure.clips)} clips",
+                count_text(figure.clips),
                 f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "",
                 figure.note if figure.value is not None else "",
             )
@@ -351,7 +352,7 @@ def interval_text(figure: Figure) -> str:
 
 
 def count_text(clips: tuple[int, int]) -> str:
-    return f"{clips[0]:,} : {clips[1]:,}" if clips[1] else f"{clips[0]:,}"
+    return f"{clips[0]:,} : {counted(clips[1], 'clip')}" if clips[1] else counted(clips[0], "clip")
 
 
 def beside(figure: Figure) -> str:
@@ -360,7 +361,7 @@ def beside(figure: Figure) -> str:
     if figure.interval is not None:
         parts.append(f"{figure.interval.level:.0%} interval {interval_text(figure)}")
     if figure.floor is not None:
-        counts = "" if figure.floor.clips == figure.clips else f" ({count_text(figure.floor.clips)} clips)"
+        counts = "" if figure.floor.clips == figure.clips else f" ({count_text(figure.floor.clips)})"
         parts.append(f"real against real {format_figure(figure.floor.value)}{counts}")
     if figure.real is not None:
         parts.append(f"real clips {format_figure(figure.real)}")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
-from footage.errors import ConfigError, LibraryError, MediaError, nearest
+from footage.errors import ConfigError, LibraryError, MediaError, counted, nearest
 from footage.files import locked
 from footage.library.additions import ClipDetails, Parent
 from footage.library.edit_lists import Shot as TimelineClip
@@ -299,7 +299,7 @@ def join(
         MediaError: a clip cannot be read, or is shorter than its transitions.
     """
     if len(clips) < 2:
-        raise ConfigError(f"{len(clips)} clips are given", "give two or more")
+        raise ConfigError(counted(len(clips), "clip is given", "clips are given"), "give two or more")
     mix = mixer(kind, model)
     film = replace(whole(clips, 0.0 if seconds == "auto" else seconds, fit), mixes=(mix,) * (len(clips) - 1))
     about: dict[str, Any] = {"source": [path.name for path in clips], "transition": kind, "seconds": seconds}

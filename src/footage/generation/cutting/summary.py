@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotSpan, Transition, divide
 from footage.library.descriptors import DESCRIPTORS, describe
 from footage.library.similarity import APPEARANCE, appearance
@@ -159,7 +159,7 @@ def survey(
         progress(seen)
     transitions += found.rest()
     if not looks:
-        raise MediaError(f'"{path.name}" has {seen} frames', "give a video in which there is something to choose from")
+        raise MediaError(f'"{path.name}" has {counted(seen, "frame")}', "give a video with something to choose from")
     return Survey(
         path,
         rate,
@@ -425,7 +425,7 @@ def beat_slots(song: SoundFeatures, name: str, seconds: float, wanted: float = P
     cuts = [0.0, *(float(beat) for beat in beats if LEAST <= beat <= min(seconds, song.seconds) + 1e-6)]
     if len(cuts) < 3:
         raise MediaError(
-            f'"{name}" has {len(cuts) - 1} cuts within {seconds:g} s', "give more --seconds, or other music"
+            f'"{name}" has {counted(len(cuts) - 1, "cut")} within {seconds:g} s', "give more --seconds, or other music"
         )
     return cuts
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from footage import files
 from footage.config.strict import bounded, check_bounds, from_json, require, to_json
-from footage.errors import ConfigError, MediaError, nearest
+from footage.errors import ConfigError, MediaError, counted, nearest
 from footage.files import json_digest
 from footage.generation.cutting.films import FilmMaker
 from footage.library.timelines import PartTransition, Timeline, TimelineMusic, TimelinePart
@@ -223,19 +223,20 @@ def divided(template: FilmTemplate, given: Sequence[GivenClip], name: str) -> di
             stand[slot] += [waiting[place] for place in fitting]
             waiting = [clip for place, clip in enumerate(waiting) if place not in fitting]
             if len(stand[slot]) < part.least:
-                problem = f'slot {slot} of {name} takes {part.least} clips of "{part.label}", and {len(stand[slot])}'
+                problem = f'slot {slot} of {name} takes {counted(part.least, "clip")} of "{part.label}", '
+                problem += f"and {len(stand[slot])}"
                 raise ConfigError(f"{problem} are given", "put more of them into a folder of that name")
     free = {slot: part for slot, part in slots.items() if part.label is None}
     counts = {slot: max(0, part.least - len(stand[slot])) for slot, part in free.items()}
     left = len(waiting) - sum(counts.values())
     if left < 0:
         needs = ", ".join(f"{slot} {part.least}" for slot, part in slots.items())
-        problem = f"{len(given)} clips are given, and {name} needs {len(given) - left}"
+        problem = f"{counted(len(given), 'clip is given', 'clips are given')}, and {name} needs {len(given) - left}"
         raise ConfigError(problem, f"give {-left} more: {needs}")
     while left:
         roomy = [slot for slot, part in free.items() if len(stand[slot]) + counts[slot] < (part.most or len(given))]
         if not roomy:
-            raise ConfigError(f"{name} has no room for {left} of {len(given)} clips", f"leave {left} out")
+            raise ConfigError(f"{name} has no room for {left} of {counted(len(given), 'clip')}", f"leave {left} out")
         for slot in roomy[:left]:
             counts[slot] += 1
         left -= len(roomy[:left])

@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool3d, leaky_relu, rel
 
 from footage.config import ClipConfig, CriticConfig
 from footage.config.sections import unlimited
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 from footage.metrics.motion import horn_schunck
 from footage.models.adversarial.critic_loss import view_shape
 from footage.models.layers import (
@@ -56,7 +56,8 @@ class ConvTrunk(nn.Module):
             count -= 1
         if valid and frames is not None and frames < 3 * count + 1:
             raise ConfigError(
-                f"{frames} frames end before the critic's last layer: its kernels have no padding",
+                f"{counted(frames, 'frame ends', 'frames end')} before the critic's last layer: its kernels have no "
+                "padding",
                 f"give --clip.frames {3 * count + 1 - frames} more, or the critic's time halve",
             )
         widths = channels(width, count)[::-1]

@@ -9,7 +9,7 @@ from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import unlimited
 from footage.config.strict import bounded, require_named
-from footage.errors import ConfigError
+from footage.errors import ConfigError, counted
 
 
 def source_clip(clip: ClipConfig, task: TaskConfig) -> ClipConfig:
@@ -53,7 +53,7 @@ class TranslatorConfig(NetConfig):
         """Refuse to correct a source that is no clip of the same channels."""
         task, channels = config.task, config.clip.channels
         if self.residual and (task.source == "first-frame" or source_clip(config.clip, task).channels != channels):
-            problem = f"net.residual is on, and a source of {task.source} is no clip of {channels} channels"
+            problem = f"net.residual is on, and a source of {task.source} is no clip of {counted(channels, 'channel')}"
             raise ConfigError(problem, "give --net.no-residual, or another --task.source")
 
     @property

@@ -2,7 +2,8 @@
 
 A file has three parts. `texts` holds the texts of pages and scripts by their names. `messages` holds what the rest of
 footage says in English, errors above all, and `history` how it calls the steps that can be undone, each with its
-translation. `{…}` is filled in, in all of them; `{word}` and `{word2}` of a message stand for one word each.
+translation. `{…}` is filled in, in all of them; `{word}` and `{word2}` of a message stand for one word each. In a text
+`[clip|clips]` is what fits the number before it: one, or several. A message with a plural is known with one thing too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ QUOTED = 40
 PARTS, LONGEST = 8, 1000
 """Colons of a message at which it is taken apart, and characters of one that is translated, at most."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+CHOICE = re.compile(r"(\{(\w+)\}[^{\[]*)\[([^|\]]*)\|([^\]]*)\]")
+"""A number, words, and what there is one or several of."""
+SINGULARS = {"are": "(?:are|is)", "were": "(?:were|was)", "have": "(?:have|has)", "do": "(?:do|does)"}
+"""Verbs after a plural, with those after one thing, as regular expressions."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Locale:
     """Translations of the English names of steps that can be undone."""
 
     def __call__(self, name: str, /, **values: object) -> str:
-        text = self.texts[name]
+        text = CHOICE.sub(lambda m: m[1] + m[3 if str(values.get(m[2])) == "1" else 4], self.texts[name])
         return text.format(**values) if values else text
 
     def term(self, name: str, kind: str = "") -> str:
@@ -144,7 +149,9 @@ def patterns(language: str, part: str) -> list[tuple[re.Pattern[str], str]]:
         groups = [rf"(?P<{name}>{'[^ ]+' if name.startswith('word') else '.+?'})" for name in literals[1::2]]
         parts = [re.escape(literals[0])]
         for group, literal in zip(groups, literals[2::2], strict=True):
-            parts += [group, re.escape(literal)]
+            counted = "".join(re.findall(r"\A(?: [a-z]+)*", literal))
+            either = re.sub(r"[a-z]+", lambda m: SINGULARS.get(m[0], re.sub(r"(?<=\w{3})s$", "s?", m[0])), counted)
+            parts += [group, either, re.escape(literal[len(counted) :])]
         compiled.append((re.compile("".join(parts), re.DOTALL), texts[english]))
     return compiled
 

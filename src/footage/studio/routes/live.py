@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from footage.config import to_json
+from footage.errors import counted
 from footage.library.storage import ACTOR
 from footage.machines.local import lower_priority
 from footage.studio.catalog import Catalog, ModelEntry
@@ -127,7 +128,9 @@ class LiveStreams:
         async with self._starting:
             await self.sweep()
             if len(self._streams) >= self._studio.limits.streams:
-                raise HTTPException(429, f"{len(self._streams)} streams are on already: end one")
+                raise HTTPException(
+                    429, f"{counted(len(self._streams), 'stream is on', 'streams are on')} already: end one"
+                )
             command = [sys.executable, "-m", "footage.studio.stream_process", str(folder)]
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)

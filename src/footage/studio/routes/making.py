@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, counted
 from footage.library.entries import ClipEntry
 from footage.library.jobs import BackgroundJob
 from footage.media import narrator
@@ -113,7 +113,7 @@ def trim_clip(form: TrimForm, studio: CurrentStudio) -> BackgroundJob:
         raise MediaError(f'"{entry.title}" is a picture', "give a clip")
     if not form.first <= form.last < entry.frames:
         raise ConfigError(
-            f"first is {form.first} and last is {form.last}, and clip {entry.id} has {entry.frames:,} frames",
+            f"first is {form.first} and last is {form.last}, and clip {entry.id} has {counted(entry.frames, 'frame')}",
             f"give 0 to {entry.frames - 1}, the first before the last",
         )
     check_amount(studio.limits, 1, form.last - form.first + 1)

@@ -6,14 +6,24 @@ const { texts, messages, history } = JSON.parse(document.getElementById("texts")
 let csrf = document.querySelector("meta[name=csrf]").content;
 
 export function t(name, values = {}) {
-  return (texts[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+  const chosen = (whole, before, key, one, many) => before + (String(values[key]) === "1" ? one : many); // [clip|clips]
+  const text = (texts[name] ?? name).replace(/(\{(\w+)\}[^{[]*)\[([^|\]]*)\|([^\]]*)\]/g, chosen);
+  return text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 }
+
+// What a message says after a number, as a regular expression that knows one thing as well as several.
+const singulars = { are: "(?:are|is)", were: "(?:were|was)", have: "(?:have|has)", do: "(?:do|does)" };
+const either = (counted) => counted.replace(/[a-z]+/g, (word) => singulars[word] ?? (/^\w{3,}s$/.test(word) ? `${word}?` : word));
 
 // The patterns of English texts with their translations, the most exact first; what `{…}` stands for is filled in.
 function patterns(translations) {
   const exact = (english) => english.replace(/\{\w+\}/g, "").length;
+  const escaped = (part, i) => {
+    const counted = i ? /^(?: [a-z]+)*/.exec(part)[0] : "";
+    return either(counted) + part.slice(counted.length).replace(/[^\w ]/g, "\\$&");
+  };
   return Object.entries(translations).sort(([a], [b]) => exact(b) - exact(a)).map(([english, text]) => {
-    const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>${part.startsWith("word") ? "[^ ]+" : ".+?"})` : part.replace(/[^\w ]/g, "\\$&")));
+    const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>${part.startsWith("word") ? "[^ ]+" : ".+?"})` : escaped(part, i)));
     return [new RegExp(`^${parts.join("")}$`, "s"), text];
   });
 }
