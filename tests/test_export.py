@@ -47,6 +47,8 @@ FAMILIES: dict[str, dict[str, object]] = {
     "talk-64": {"clip__frames": 5, "clip__height": 16, "clip__width": 16},
 }
 """Every kind of model, but those of `test_graphs_make_what_the_model_makes`."""
+QUICK = "simvp-64"
+"""One of them that is tried each time: its batch is free, a state goes through it, and a number is clamped twice."""
 
 
 def exported(folder: Path, preset: str, **knobs: object) -> Export:
@@ -63,6 +65,7 @@ def test_graphs_make_what_the_model_makes(tmp_path: Path) -> None:
     (clips,) = about.graphs
     codes = load(tmp_path / "model", "cpu").sampler.sliders  # type: ignore[attr-defined]
     assert clips.inputs == {"z": (None, codes), "label": (None, 2)} and clips.difference <= export.PARITY
+    assert b".py" not in (tmp_path / "onnx" / clips.file).read_bytes()  # no lines of source, with their paths
     assert json.loads((tmp_path / "onnx" / "export.json").read_text())["graphs"][0]["sha256"] == clips.sha256
     model = load(tmp_path / "model", "cpu")
     for count in (1, 5):  # without footage: names and shapes of export.json
@@ -161,11 +164,19 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         export_onnx(model, tmp_path / "other")
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("preset", FAMILIES)
+@pytest.mark.parametrize(
+    "preset", [QUICK, *(pytest.param(preset, marks=pytest.mark.nightly) for preset in FAMILIES if preset != QUICK)]
+)
 def test_every_kind_of_model_is_exported(preset: str, tmp_path: Path) -> None:
     about = exported(tmp_path, preset, **FAMILIES[preset])
     assert all(graph.difference <= export.PARITY for graph in about.graphs)
+
+
+@pytest.mark.nightly
+def test_recurrent_cells_in_half_precision(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", preset="svg-64", **FAMILIES["svg-64"])  # onnxruntime crashed on it
+    about = export_onnx(load(tmp_path / "model", "cpu"), tmp_path / "onnx", "fp16")
+    assert all(graph.difference < 0.01 and graph.psnr > 45 for graph in about.graphs)
 
 
 @pytest.mark.nightly
@@ -175,7 +186,7 @@ def test_smaller_graphs(precision: export.Precision, least: float, tmp_path: Pat
     model = load(tmp_path / "model", "cpu")
     sizes = {}
     for name in ("fp32", precision):
-        about = export_onnx(model, tmp_path / name, name)
+        about = export_onnx(model, tmp_path / name, name, left_out=("paint", "animate", "move"))
         sizes[name] = (tmp_path / name / "frames.onnx").stat().st_size
         assert about.graphs[0].psnr >= least
     assert sizes[precision] < 0.7 * sizes["fp32"]

@@ -287,7 +287,7 @@ class Graph:
     """Examples of what it is given, in the order of its arguments, by name."""
     outputs: tuple[str, ...]
     lengths: Mapping[str, tuple[int, ...]]
-    """Axes of inputs that may have any length; those at one place of several inputs need not be equal."""
+    """Axes of inputs that may have any length; the first of each is its batch's, which is the same for all of them."""
     multiple: int = 1
     """Of which these lengths have to be; that of the batch may be any."""
 

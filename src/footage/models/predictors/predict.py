@@ -72,8 +72,8 @@ class Predictor(nn.Module, ABC):
     def heard(self, told: Tensor | None, clips: Tensor) -> Tensor:
         """Return what captions come to beside clips, (B, n); (B, 1) zeros where the network is told none."""
         if self.told is None:
-            return clips.new_zeros(len(clips), 1)
-        return self.told(clips.new_zeros(len(clips), self.told.in_features) if told is None else told.to(clips))  # type: ignore[no-any-return]
+            return clips.new_zeros(clips.shape[0], 1)
+        return self.told(clips.new_zeros(clips.shape[0], self.told.in_features) if told is None else told.to(clips))  # type: ignore[no-any-return]
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip, by name, (frames, n): a row for each frame.

@@ -161,7 +161,7 @@ def boxed(box: Tensor, pictures: Tensor, size: Sequence[int], *, back: bool = Fa
     scale, middle = box[2:] - box[:2], box[2:] + box[:2] - 1  # in [-1, 1], (x, y)
     if back:
         scale, middle = 1 / scale, -middle / scale
-    affine = torch.cat([torch.diag(scale), middle[:, None]], dim=1).expand(len(pictures), 2, 3)
+    affine = torch.cat([torch.diag(scale), middle[:, None]], dim=1).expand(pictures.shape[0], 2, 3)
     with torch.autocast(pictures.device.type, enabled=False):
         places = affine_grid(affine, [*pictures.shape[:2], *size], align_corners=False)
         edge = "zeros" if back else "border"
@@ -302,7 +302,7 @@ class TalkingFigure(StillDecoder):
             changes, code = self.lips.changes(seen[own], seen[own + 1 :], code), held
         moves = self.moves(small, seen[1:own], code, moved)
         frames = self.moved(self.speaking(small.repeat_interleave(heard.shape[1], dim=0), changes), moves)
-        return SpokenFrames(rearrange(frames, "(b t) c 1 h w -> b c t h w", b=len(small)), moves, changes)
+        return SpokenFrames(rearrange(frames, "(b t) c 1 h w -> b c t h w", b=small.shape[0]), moves, changes)
 
     def speaking(self, stills: Tensor, changes: Tensor | None) -> Tensor:
         """Return stills (N, C, H, W) of any size as their mouths are after changes (N, C, h, w) in their box."""

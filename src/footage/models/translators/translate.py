@@ -358,7 +358,7 @@ class StillDecoder(nn.Module):
         What moves as a whole, (B T, 2, H, W) in halves of the picture, may be given: the rest is beside it.
         """
         inner = self.norm(shortcuts[-1])[:, :, 0]  # B c h w
-        times = len(code) // len(inner)
+        times = code.shape[0] // inner.shape[0]
         scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
         x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
         codes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
@@ -377,7 +377,7 @@ class StillDecoder(nn.Module):
     def moved(self, picture: Tensor, moves: StillMoves) -> Tensor:
         """Make frames (B, C, T, H, W) of a picture (B, C, H, W) by what becomes of it in them."""
         frames = moves.mask * warp(picture, moves.flow) + (1 - moves.mask) * moves.painted
-        return rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
+        return rearrange(frames, "(b t) c h w -> b c t h w", b=picture.shape[0])
 
 
 class Animator(StillDecoder):
@@ -425,10 +425,10 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
     The flow, (B T, 2, H, W), is the displacement (x, y) in halves of the picture.
     """
-    times = len(flow) // len(picture)
+    times = flow.shape[0] // picture.shape[0]
     with torch.autocast(picture.device.type, enabled=False):
-        identity = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
-        grid = affine_grid(identity, [len(flow), *picture.shape[1:]], align_corners=False)  # (B T) H W 2
+        identity = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
+        grid = affine_grid(identity, [flow.shape[0], *picture.shape[1:]], align_corners=False)  # (B T) H W 2
         places = grid + flow.movedim(1, -1)
         frames = picture.repeat_interleave(times, dim=0)  # (B T) C H W
         return grid_sample(frames, places, mode="bilinear", padding_mode="border", align_corners=False)

@@ -52,7 +52,7 @@ class Upscaler(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the enlarged frames, linear, around [-1, 1], in the precision of what was given."""
-        batch, count = len(frames), frames.shape[2] - self.window + 1
+        batch, count = frames.shape[0], frames.shape[2] - self.window + 1
         assert count > 0, f"{frames.shape[2]} frames have no window of {self.window}"
         windows = torch.cat([frames[:, :, i : i + count] for i in range(self.window)], dim=1)  # B (w C) t h w
         pictures = windows.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B t) w C h w

@@ -87,7 +87,7 @@ def smooth(x: Tensor) -> Tensor:
 
 def laid_on(x: Tensor, moving: Tensor) -> Tensor:
     """Add pictures (R, c, h, w), a row for each video or for each frame, to those of all frames (N, c, h, w)."""
-    rows = moving.view(len(x), len(moving) // len(x), *moving.shape[1:])  # R T c h w
+    rows = moving.view(x.shape[0], moving.shape[0] // x.shape[0], *moving.shape[1:])  # R T c h w
     return (x.unsqueeze(1) + rows).flatten(0, 1)
 
 
@@ -317,7 +317,7 @@ class StreamGenerator(Generator):
             place = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
             moving.append(torch.stack([wave(place) for wave in WAVES], dim=2).to(motion.dtype))
         codes = self.motion(torch.cat(moving, dim=2)).flatten(0, 1)  # (B T) D
-        style = painted.style.repeat_interleave(len(codes) // len(painted.style), dim=0)  # (B T) D
+        style = painted.style.repeat_interleave(codes.shape[0] // painted.style.shape[0], dim=0)  # (B T) D
         x = painted.canvas  # R c h w
         places = self.places(codes, style)
         if self.pose is not None:

@@ -165,7 +165,7 @@ class ConvLstm(Predictor):
     def _empty(self, frame: Tensor, told: Tensor | None) -> State:
         """Return the state before anything was seen but a first frame (B, C, H, W), and a caption heard."""
         size = [-(-side // self.patch) for side in frame.shape[2:]]
-        zeros = frame.new_zeros(len(frame), self.width, *size)
+        zeros = frame.new_zeros(frame.shape[0], self.width, *size)
         return (frame, torch.zeros_like(frame), self.heard(told, frame), *[zeros] * (2 * len(self.cells)))
 
     def _tell(self, state: State, frame: Tensor, *, known: bool = True) -> State:

@@ -86,7 +86,7 @@ class Follower(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         keys, values, weights, middles = self._features(frames)
-        memory = self.slots.expand(len(frames), -1, -1)
+        memory = self.slots.expand(frames.shape[0], -1, -1)
         places: list[Tensor] = []
         for number in range(frames.shape[1]):
             expected = places[-1] + self.move(memory).to(places[-1].dtype) if places else None
@@ -113,7 +113,7 @@ class Follower(nn.Module):
         after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
         known = torch.arange(frames.shape[1], device=frames.device).view(1, -1, 1, 1, 1) != self.past - 1
         after = torch.where(known, after, frames)  # the past must not know the future
-        batch, x = len(frames), torch.cat([before, frames, after], dim=2).flatten(0, 1)
+        batch, x = frames.shape[0], torch.cat([before, frames, after], dim=2).flatten(0, 1)
         x = self.down(silu(self.enter(x.contiguous(memory_format=torch.channels_last))))
         where = (self.grid / (CELL / 2 * max(self.grid.shape[:2])) - 1).movedim(-1, 0)
         x = self.leave(silu(self.body(x + self.where(where.unsqueeze(0)))))
@@ -324,7 +324,7 @@ class Sprites(Predictor):
         rough = self._draw(parts, places, _doubt(self.blur).expand_as(places))
         both = torch.cat([pixels, rough.detach().transpose(1, 2)], dim=2)  # B T 2C H W
         around = self._around(both, places.detach())  # B T K 2C S S
-        opacity = parts.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
+        opacity = parts.looks[:, None, :, :1].detach().expand(-1, around.shape[1], -1, -1, -1, -1)
         off = self.align(torch.cat([around, opacity], dim=3).flatten(0, 2)).view(places.shape)
         return SpriteDecomposition(places + off, self._looks(shown, places + off), background), rough
 
@@ -348,7 +348,7 @@ class Sprites(Predictor):
         opacity = torch.sigmoid(painted[:, :1] + 6 * usual[:, -1:] - 3)  # as it differs from the background
         weight = opacity * torch.exp(4 * torch.tanh(painted[:, 1:2] / 4))
         looks = torch.cat([opacity, weight, weight * (usual[:, :-1] + painted[:, 2:])], dim=1)
-        return looks.view(len(shown), -1, *looks.shape[1:])
+        return looks.view(shown.shape[0], -1, *looks.shape[1:])
 
     def _draw(self, parts: SpriteDecomposition, places: Tensor, doubts: Tensor) -> Tensor:
         """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
@@ -373,8 +373,8 @@ def _doubt(logarithm: Tensor) -> Tensor:
 
 def _usual(frames: Tensor) -> Tensor:
     """Return the median over time, (N, C, H, W) of (N, P, C, H, W); of two in the middle their mean."""
-    lower, upper = frames.median(dim=1).values, -(-frames).median(dim=1).values
-    return (lower + upper) / 2
+    ordered, count = frames.sort(dim=1).values, frames.shape[1]
+    return (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
 
 
 def _statistics(frames: Tensor, usual: Tensor) -> Tensor:

@@ -87,12 +87,12 @@ class LstmStack(nn.Module):
 
     def start(self, codes: Tensor) -> State:
         """Return h and c before the first step, (B, layers, hidden) each, for as many clips as there are codes."""
-        zeros = self.enter.weight.new_zeros(len(codes), self.cells.num_layers, self.cells.hidden_size)
+        zeros = self.enter.weight.new_zeros(codes.shape[0], self.cells.num_layers, self.cells.hidden_size)
         return zeros, zeros
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
         if steps.shape[1] == 0:
-            return self.leave(steps.new_zeros(len(steps), 0, self.enter.out_features)), state
+            return self.leave(steps.new_zeros(steps.shape[0], 0, self.enter.out_features)), state
         with torch.autocast(steps.device.type, enabled=False):  # small, and the path through time is long
             before = tuple(part.transpose(0, 1).contiguous() for part in state)  # layers B hidden
             path, after = self.cells(self.enter(steps.to(state[0].dtype)), before)
