@@ -250,7 +250,7 @@ def test_figures_of_tier_p_say_so_with_their_hash(monkeypatch: pytest.MonkeyPatc
     install(monkeypatch, tmp_path / "site", "lite0")
     one, two = (write_pictures(tmp_path / name, shapes(6, first, frames=3)) for name, first in (("a", 0), ("b", 50)))
     options = {"frames": 3, "clips": 6, "resamples": 2, "quiet": True, "cache": Path("none")}
-    found = footage.evaluate(one, two, networks="lite0", metrics="fvd,prdc", **options)  # type: ignore[arg-type]
+    found = footage.evaluate(one, two, networks="lite0", metrics="fvd,kvd", **options)  # type: ignore[arg-type]
     digest = FEATURE_NETWORKS["lite0"].sha256
     assert found.figure("frechet").label == f"FD-lite0[{digest[:8]}]" and found.figure("frechet").tier == "P"
     assert found.networks[0].digest == digest and (found.figure("frechet").value or 0) > 0

@@ -170,7 +170,7 @@ def quick(a: Path | str, b: Path | str, **more: object) -> Evaluation:
 
 def test_repeats_are_means_with_their_spread(tmp_path: Path) -> None:
     a, b = (write_pictures(tmp_path / name, shapes(12, first)) for name, first in (("a", 0), ("b", 50)))
-    found = quick(a, b, metrics="kvd,prdc", clips=8, repeats=3).figure("kernel")
+    found = quick(a, b, metrics="kvd,diversity", clips=8, repeats=3).figure("kernel")
     assert len(found.repeats) == 3 and found.value == pytest.approx(sum(found.repeats) / 3)
     assert found.seeds == (0, 1, 2) and found.interval and "3 repeats" in found.interval.how
     assert len(set(found.repeats)) == 3 and found.floor

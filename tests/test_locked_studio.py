@@ -145,7 +145,8 @@ def test_jobs_timelines_and_edit_lists_leave_nothing_plain(client: TestClient, s
     scratch, packed = Path(tempfile.gettempdir()), io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(f"{TITLE}.mp4", save_clip(tmp_path / "given" / "zipped.mp4", 8, seed=8).read_bytes())
-    assert client.post("/api/uploads", params={"name": "clips.zip"}, content=packed.getvalue()).status_code == 200
+    waiting = client.post("/api/uploads", params={"name": "clips.zip"}, content=packed.getvalue()).json()
+    assert waiting["job"] and waiting["in_memory"], "the page says at once that it would be lost at a restart"
     assert told(tmp_path) == [] and list((scratch / "uploads").glob("*.zip"))  # while it waits
     assert (work_off(studio, "import").result or {})["added"] == 1
     timeline = {"footage": "timeline", "version": 1, "parts": [{"clip": 1}, {"clip": 2}]}

@@ -284,10 +284,13 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
     for seed in (0, 1):
         save_tiny_model(tmp_path / f"m{seed}", seed=seed)
     common = dict(clips=8, resamples=2, metrics="fvd,motion,memorisation", cache=Path("none"), quiet=True)
+    with pytest.raises(ConfigError, match='"prdc" cannot be measured here: give more clips'):  # 11 are needed
+        footage.evaluate(tmp_path / "m0", "shapes", **{**common, "metrics": "prdc"})  # type: ignore[arg-type]
     report = tmp_path / "out" / "one.html"
     found = footage.evaluate(tmp_path / "m0", "shapes", report=report, **common)  # type: ignore[arg-type]
     page = Page(report)
     assert page.tags.count("video") == 2 and page.tags.count("img") > 0 and "RFD-rand" in page.text
+    assert sorted(path.name for path in report.parent.iterdir()) == ["one-files", "one.html", "one.json"]
     assert content.read(report.with_suffix(".json")).main.evaluation == found
     both = tmp_path / "both" / "two.html"
     footage.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]

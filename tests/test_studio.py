@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib.util
 import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -18,6 +22,7 @@ import footage.studio
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.library.query import ClipQuery
+from footage.machines.local import cores
 from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import LANGUAGES, preferred, read_locale
@@ -182,6 +187,43 @@ def test_files_and_parts_of_them(client: TestClient, sources: list[Path]) -> Non
     assert part.status_code == 206 and part.content == whole.content[10:20]
     assert client.get("/api/clips/1/thumbnail").headers["content-type"] == "image/webp"
     assert "attachment" in client.get("/api/clips/1/file?download=true").headers["content-disposition"]
+
+
+def test_missing_pictures_are_drawn_in_turn_and_stop_nothing_else(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More requests than threads wait; few pictures are drawn at a time, and the rest of the studio answers."""
+    studio: Studio = client.app.state.studio  # type: ignore[attr-defined]
+    library, inside, most, going = studio.library, [0], [0], threading.Event()
+    draw = library.thumbnail
+
+    def slow(clip: int | str) -> Path:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        assert going.wait(20)
+        inside[0] -= 1
+        return draw(clip)
+
+    monkeypatch.setattr(library, "thumbnail", slow)
+    draw(1).unlink()
+    monkeypatch.setattr(library, "drawn", lambda *_, **__: False)
+
+    async def ask() -> tuple[float, list[int]]:
+        transport = httpx.ASGITransport(app=client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+            waiting = [asyncio.create_task(browser.get("/api/clips/1/thumbnail")) for _ in range(60)]
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            assert (await asyncio.wait_for(browser.get("/api/clips/1"), 10)).status_code == 200
+            took = time.monotonic() - begun
+            going.set()
+            return took, [answer.status_code for answer in await asyncio.gather(*waiting)]
+
+    try:
+        took, answers = asyncio.run(ask())
+    finally:
+        going.set()
+    assert answers == [200] * 60 and 1 <= most[0] <= max(1, cores() - 1) and took < 5
 
 
 def test_export(client: TestClient, tmp_path: Path) -> None:

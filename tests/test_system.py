@@ -34,12 +34,14 @@ def test_a_sound_machine_is_sound(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_what_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        metadata, "requires", lambda _: ["numpy>=1", "ray>=2; extra == 'cluster'", "numpy>=99; extra == 'new'"]
+        metadata,
+        "requires",
+        lambda _: ["numpy>=1", *("ray>=2; extra == 'cluster'", "ray>=2; extra == 'dev'", "numpy>=99; extra == 'new'")],
     )
 
     class Extras:
         def get_all(self, _: str) -> list[str]:
-            return ["cluster", "new"]
+            return ["cluster", "dev", "new"]  # what dev asks for is not here either
 
     def version(name: str) -> str:
         if name == "ray":

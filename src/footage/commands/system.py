@@ -191,7 +191,10 @@ def look_at_video() -> list[Check]:
 
 
 def look_at_extras() -> list[Check]:
-    """Look at each extra: which of its packages are installed, and new enough."""
+    """Look at each extra: which of its packages are installed, and new enough.
+
+    Those for work on footage itself (`OWN_EXTRAS`) are left out where they are not whole: no user lacks them.
+    """
     from packaging.requirements import Requirement
 
     try:
@@ -211,6 +214,8 @@ def look_at_extras() -> list[Check]:
                     missing.append(f"{needed.name} {metadata.version(needed.name)}, not {needed.specifier}")
             except metadata.PackageNotFoundError:
                 missing.append(needed.name)
+        if missing and extra in OWN_EXTRAS:
+            continue
         about = OWN_EXTRAS.get(extra, "")
         told = "installed" if not missing else f"not here: {', '.join(missing)}"
         found.append(

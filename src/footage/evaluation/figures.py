@@ -150,13 +150,17 @@ def kernel_distances(inputs: FigureInputs, metric: str, of: str) -> Measured:
     return figures, []
 
 
+LEAST_MANIFOLD = 2 * DENSITY_K + 1
+"""Clips of a side from which a neighbourhood holds less than half of the others: with fewer it tells nothing."""
+
+
 def prdc(inputs: FigureInputs) -> Measured:
-    """Return precision, recall, density and coverage of networks that describe whole clips."""
+    """Return precision, recall, density and coverage of networks that describe whole clips, not of too few clips."""
     figures: list[Figure] = []
-    for group in inputs.groups("clip") if min(inputs.counts) > DENSITY_K else []:
+    for group in inputs.groups("clip") if min(inputs.counts) >= LEAST_MANIFOLD else []:
         parts = [manifold(inputs.made.rows[name], inputs.real.rows[name]) for name in group.names]
         floors = []
-        if inputs.floor and min(side.count for side in inputs.floor) > DENSITY_K:
+        if inputs.floor and min(side.count for side in inputs.floor) >= LEAST_MANIFOLD:
             floors = [manifold(*(side.rows[name] for side in inputs.floor)) for name in group.names]
         for name, side in NAMES.items():
             by_clip = torch.stack([getattr(part, name) for part in parts])  # network, clip

@@ -38,7 +38,7 @@ from footage.evaluation.features.catalogue import comparing, network_of, network
 from footage.evaluation.features.lpips import Perceptual
 from footage.evaluation.fidelity import measure_fidelity
 from footage.evaluation.figure_inputs import Bootstrap, FigureInputs, floor_clips, network_groups
-from footage.evaluation.figures import METRICS, over_time
+from footage.evaluation.figures import LEAST_MANIFOLD, METRICS, over_time
 from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
@@ -57,7 +57,7 @@ SCORERS = ("c3d", "inception")
 CLOSED_FORMS = ("pixels", "neighbours", "time")
 """Needs of the figures for which pixel features and small copies of clips are made."""
 REMEDIES = {
-    "clip": "give more clips, of two frames at least",
+    "clip": f"give more clips ({LEAST_MANIFOLD} at least for prdc), of two frames at least",
     "frame": "give a network of frames, such as Inception, with --weights or --networks",
     "classes": "give a network that tells classes apart, with --weights or --evaluator, and 10 clips at least",
     "pixels": "give clips of two frames at least",
@@ -407,6 +407,13 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
                 f"{counted(rows, what)}: too few for the {group.size} features of {group.title}; the Fréchet distance "
                 f"comes out too large; give --clips {group.size // frames + 1} or more, or read the kernel distance"
             )
+    few = min(side.count for side in (inputs.made, inputs.real, *(inputs.floor or ())))
+    if few < LEAST_MANIFOLD and ("prdc" in asked or not asked) and inputs.groups("clip"):
+        whose = "" if few == min(inputs.counts) else ", real against real"
+        warnings.append(
+            f"{counted(few, 'clip')} a side: too few for precision, recall, density and coverage{whose}, which are "
+            f"left out; give {LEAST_MANIFOLD} clips or more{', and as many others' if whose else ''}"
+        )
     least = min(plan.shape.height, plan.shape.width)
     shrunk = [f"{net.name} ({net.side} pixels)" for net in inputs.nets if net.side is not None and net.side < least]
     if shrunk:

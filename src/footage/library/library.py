@@ -403,6 +403,12 @@ class Library:
         """Return a clip's animated preview, a WebP picture; it is made again where it is missing."""
         return self._storage.picture(self.get(clip), moving=True)
 
+    def drawn(self, clip: int | str, *, moving: bool) -> bool:
+        """Whether a clip's thumbnail is there, or with `moving` its preview, and need not be made again."""
+        store = self._storage.file_store
+        digest = self.get(clip).digest
+        return store.inside(store.preview(digest) if moving else store.thumbnail(digest))
+
     # Changing
 
     def update(self, clip: int, **changes: Any) -> ClipEntry:

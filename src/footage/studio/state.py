@@ -302,6 +302,8 @@ class Studio:
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
         turns = max(1, cores() - 1)  # one core is left for what is quick
         self.searches, self.likenesses = asyncio.Semaphore(turns), asyncio.Semaphore(turns)
+        self.drawings = asyncio.Semaphore(turns)
+        """Held while a missing picture of a clip is drawn."""
 
     def source(self, path: str) -> Path:
         """Return where videos are that somebody wants to ingest.

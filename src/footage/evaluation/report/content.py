@@ -1,8 +1,8 @@
 """What a report is about: one evaluation, several beside each other, or those of a run; with sample videos.
 
-report.json            an EvaluationReport
-report-made.mp4        the first clips of what was made, side by side, over and over
-report-real.mp4        those of the real clips
+report.json                     an EvaluationReport
+report-files/report-made.mp4    the first clips of what was made, side by side, over and over
+report-files/report-real.mp4    those of the real clips
 """
 
 from __future__ import annotations
@@ -233,16 +233,17 @@ def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path,
     """Measure everything on a report, or read what was measured before.
 
     Subjects are things to be measured, or .json files of what was measured. Pictures, and videos of the first clips of
-    both sides, are put beside the report, the .html file `path`.
+    both sides, are put into a folder beside the report, the .html file `path`: report-files for report.html.
     """
     from footage.evaluation.clip_sets import first_clips
 
     entries: list[ReportedEvaluation] = []
+    folder = path.with_name(f"{path.stem}-files")
     for number, subject in enumerate(map(Path, subjects), 1):
         if subject.suffix == ".json":
             entries += [moved(entry, subject.parent, path.parent) for entry in read(subject).entries]
             continue
-        beside = path.with_name(f"{path.stem}{f'-{number}' if len(subjects) > 1 else ''}.json")
+        beside = folder / f"{path.stem}{f'-{number}' if len(subjects) > 1 else ''}.json"
         evaluation, plan = measure(subjects[number - 1], beside)
         videos = []
         for name, side, clips in zip(
@@ -252,7 +253,7 @@ def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path,
             write_samples(video, first_clips(clips, SHOWN), side.fps / side.stride)
             videos.append(video.name)
         name = counted(evaluation.made.clips_seen, "clip") if kind == "training" else name_of(evaluation)
-        entries.append(ReportedEvaluation(name, evaluation, *videos))
+        entries.append(moved(ReportedEvaluation(name, evaluation, *videos), folder, path.parent))
     if kind == "one" and len(entries) > 1:  # a report of several, shown again
         kind = "compared"
     return EvaluationReport(kind, distinct(entries), f"footage {__version__}")

@@ -156,7 +156,8 @@ def goodness(figure: Figure) -> float | None:
 def write_report(path: Path | str, report: EvaluationReport) -> Path:
     """Write a report as one HTML page, and report.json (the same name with another ending) beside it.
 
-    Pictures and videos are read from where the report names them, beside the .html file.
+    Pictures and videos are read from where the report names them, in a folder beside the .html file. The page holds
+    them itself, and needs no other file.
     """
     path = Path(path)
     write_page(path, "report.html", page=ReportPage(report, path.parent), tiers=TIERS)

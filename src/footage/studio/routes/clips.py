@@ -263,18 +263,33 @@ def get_clip_file(request: Request, clip: PathId, studio: CurrentStudio, downloa
 
 
 @router.get("/clips/{clip}/thumbnail")
-def get_thumbnail(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
+async def get_thumbnail(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
     """Return a clip's picture."""
-    entry = studio.entry(clip)
-    path = or_404(lambda: studio.library.thumbnail(entry.digest))
-    return StoredFile(path, media_type="image/webp", headers=kept(request, entry))
+    return await picture(request, clip, studio, moving=False)
 
 
 @router.get("/clips/{clip}/preview")
-def get_preview(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
+async def get_preview(request: Request, clip: PathId, studio: CurrentStudio) -> FileResponse:
     """Return a clip's moving picture."""
-    entry = studio.entry(clip)
-    path = or_404(lambda: studio.library.preview(entry.digest))
+    return await picture(request, clip, studio, moving=True)
+
+
+async def picture(request: Request, clip: int, studio: Studio, *, moving: bool) -> FileResponse:
+    """Return a clip's thumbnail or preview. What is missing is drawn in its turn.
+
+    A request that waits for its turn holds no thread: a page of missing ones does not stop all other requests.
+    """
+    draw = studio.library.preview if moving else studio.library.thumbnail
+
+    def look() -> tuple[ClipEntry, Path | None]:
+        entry = studio.entry(clip)
+        there = studio.library.drawn(entry.digest, moving=moving)
+        return entry, or_404(lambda: draw(entry.digest)) if there else None
+
+    entry, path = await asyncio.to_thread(look)
+    if path is None:
+        async with studio.drawings:
+            path = await asyncio.to_thread(or_404, lambda: draw(entry.digest))
     return StoredFile(path, media_type="image/webp", headers=kept(request, entry))
 
 
@@ -357,8 +372,8 @@ UPLOAD_BODY = {
 """Body of an upload, as OpenAPI describes it."""
 
 
-NOTHING: dict[str, Any] = {"added": [], "known": [], "refused": [], "job": None}
-"""What has become of an upload so far."""
+NOTHING: dict[str, Any] = {"added": [], "known": [], "refused": [], "job": None, "in_memory": False}
+"""What has become of an upload so far; what waits in memory is lost where the studio ends before its job."""
 
 
 @router.post("/uploads", openapi_extra=UPLOAD_BODY)
@@ -391,7 +406,7 @@ async def upload_clips(
                 raise HTTPException(422, f'"{upload.title}" is no zip file')
             job = await asyncio.to_thread(submit_job, studio, "import", {**upload.limits(), "file": path.name})
             taken_over = True
-            return {**NOTHING, "job": job.id}
+            return {**NOTHING, "job": job.id, "in_memory": studio.locked}
         async with studio.upload_checks:
             return {**NOTHING, **await checked(upload.command(), upload.seconds)}
     finally:

@@ -526,7 +526,7 @@ async function taken(files) {
     try {
       const upload = await api("POST", `/api/uploads?name=${encodeURIComponent(one.name)}`, one);
       count += upload.added.length;
-      if (upload.job) { toast(t("importing", { name: one.name })); followImport(upload.job); }
+      if (upload.job) { toast(t(upload.in_memory ? "importing_locked" : "importing", { name: one.name })); followImport(upload.job); }
       if (upload.known.length && !upload.added.length) toast(t("upload_known", { name: one.name }));
     } catch { /* it was shown */ }
   }
