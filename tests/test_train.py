@@ -323,6 +323,24 @@ def test_the_first_sheet_comes_by_time_and_rows_say_the_threads(
     assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [16]
 
 
+def test_samples_are_compared_with_clips_of_several_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two videos are held out here: what is cut from them varies too little to tell whether samples do."""
+    for number in range(6):
+        write(tmp_path / "clips" / f"{number}.mp4", moving(24, (32, 32), number))
+    options = IngestConfig(height=32, width=32, min_frames=8, heldout=0.5, workers=0)
+    footage.ingest((tmp_path / "clips",), tmp_path / "data", options, advise=False, quiet=True)
+    seen: dict[int, set[str]] = {}
+
+    def sample(self: trainer.Trainer, reals: torch.Tensor) -> None:
+        seen[trainer.COMPARED] = {unit.span.source for unit in self.shown.units}
+
+    monkeypatch.setattr(trainer.Trainer, "sample", sample)
+    for least in (2, 4):
+        monkeypatch.setattr(trainer, "COMPARED", least)
+        footage.train(tmp_path / "data", CONFIG, out=tmp_path / f"run-{least}", clips=4, quiet=True)
+    assert seen == {2: {"0", "1"}, 4: {"2", "3", "4", "5"}}
+
+
 def test_train_takes_the_name_of_a_preset() -> None:
     with pytest.raises(ConfigError, match='no preset "conv3d-63"'):
         footage.train("shapes", "conv3d-63")

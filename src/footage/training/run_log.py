@@ -263,7 +263,10 @@ def write_samples(
 
 
 def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...]]) -> None:
-    """Plot figures of metrics.jsonl (title -> names) against the clips seen, as PNG; those of every run besides."""
+    """Plot figures of metrics.jsonl (title -> names) against the clips seen, as PNG; those of every run besides.
+
+    What has no figure yet is left out.
+    """
     rows = read_rows(metrics)
     groups = {
         **{title: names for title, names in curves.items() if names},
@@ -276,8 +279,10 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
     for title, names in groups.items():
         series = []
         for name in names:
-            logged = [row for row in rows if name in row]
-            clips, values = (tuple(row[key] for row in logged) for key in ("clips", name))
-            series.append(PlotSeries(name.replace("_", " "), clips, values))
-        plots.append(Plot(title, "clips seen", series))
-    write_png(target, plots)
+            if logged := [row for row in rows if name in row]:
+                clips, values = (tuple(row[key] for row in logged) for key in ("clips", name))
+                series.append(PlotSeries(name.replace("_", " "), clips, values))
+        if series:
+            plots.append(Plot(title, "clips seen", series))
+    if plots:
+        write_png(target, plots)

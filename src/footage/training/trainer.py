@@ -32,13 +32,13 @@ from footage.data.clips import ClipSource, DatasetClips, HasVolumes, Labels, Loa
 from footage.errors import DatasetError, TrainingError, counted
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
-from footage.models.base import Batch, Method, PrivateClips, TrainsWithFeatures
+from footage.models.base import Batch, Generates, Method, PrivateClips, TrainsWithFeatures
 from footage.models.card import TextNotes
 from footage.models.device import upload
 from footage.models.text.conditioning import CaptionReader, ReadsText, beside
 from footage.training.accounting import History, guarantee, record, secret_of, spent, steps_left
 from footage.training.cost import memory_is_full, memory_used
-from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
+from footage.training.diagnostics import WARM_UP, judge_critics, judge_samples, remedies, sample_figures
 from footage.training.engines import FabricEngine, ShardedEngine
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
 from footage.training.processes import Processes
@@ -57,6 +57,10 @@ from footage.trust.locks import lock_like
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
+FIRST_ROWS = (50, 100, 200)
+"""Clips seen at which there are rows before: a short training has curves too."""
+COMPARED = 4
+"""Held-out sources that generated samples are compared with, at least; what is cut from fewer varies too little."""
 SAMPLES = 16
 """Clips on a sample sheet, at most; their seeds are 0, 1, 2 and so on."""
 SAMPLE_PIXELS = 2**24
@@ -214,12 +218,14 @@ class Trainer:
         self.heldout_captions = self._captions(self.heldout) if self.heldout else None
         choice = choice if processes.leads else None
         self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
-        self.shown = whole or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
         fabric = processes.fabric(self.place.device)
         self.engine = ShardedEngine(fabric) if processes.sharded else FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.method: Method = self.config.trained_by(self.config, len(self.note.labels))
+        least = COMPARED if isinstance(self.method.sampler(), Generates) else 1
+        beside = self._heldout(self.source, self.samples, least)
+        self.shown = beside or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
         self.begun, self.measure_every = processes.told((folder.state.exists(), choice and choice.every))
         self.trained_with = dict[str, str]()
         """Feature networks that trained the model, or that which it began with."""
@@ -236,6 +242,7 @@ class Trainer:
         self.engine.adopt(self.method)
         if self.begun:
             self.restore()
+        self.began_at = self.progress.clips_seen
         if self.private is not None:
             assert isinstance(self.loader, PoissonLoader)
             left = steps_left(self.progress.history, self.private, self.loader.rate)
@@ -251,8 +258,11 @@ class Trainer:
         kept = self.source.dataset.folder if isinstance(self.source, DatasetClips) else None
         return CaptionReader(loader.captions, self.config.text, kept)
 
-    def _heldout(self, source: ClipSource, batch_size: int) -> Loader | None:
-        """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
+    def _heldout(self, source: ClipSource, batch_size: int, least: int = 1) -> Loader | None:
+        """Return a loader of clips that are never trained on; None where fewer than `least` sources have some.
+
+        They are those of this length and with the model's labels.
+        """
         seed, frames = self.config.train.seed, self.config.clip.frames
         try:
             loader = Loader(source, "heldout", frames=frames, batch_size=batch_size, seed=seed)
@@ -260,7 +270,7 @@ class Trainer:
             return None
         if self.note.labels:
             loader.units = [unit for unit in loader.units if self.classes[unit.span.label] >= 0]
-        return loader if loader.units else None
+        return loader if len({unit.span.source for unit in loader.units}) >= least else None
 
     def run(self) -> str:
         """Train until the budget is spent, a stop is asked for or no retry helps: done, interrupted, diverged."""
@@ -292,7 +302,8 @@ class Trainer:
 
                 # What is due now; weights that are no longer finite are neither kept nor measured.
                 seen = progress.clips_seen
-                figures = self.processes.mean(log.means.take()) if crossed(before, seen, LOG_CLIPS) else {}
+                row = crossed(before, seen, LOG_CLIPS) or any(before < clips <= seen for clips in FIRST_ROWS)
+                figures = self.processes.mean(log.means.take()) if row else {}
                 keep = crossed(before, seen, config.snapshot_clips)
                 measure = crossed(before, seen, self.measure_every)
                 finite = all(map(math.isfinite, figures.values()))
@@ -533,13 +544,20 @@ class Trainer:
     def summary(self, reason: str) -> list[str]:
         """Return what there is to say at the end: how far it is, where the time went, which model is the best."""
         path, progress, shares = shlex.quote(str(self.folder.path)), self.progress, self.log.clock.shares()
+        spent_on = (
+            f"; outside the training step: {shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}"
+        )
+        if progress.clips_seen == self.began_at:
+            spent_on = ", all of them before: nothing was left to do"
         lines = [
-            f"{counted(progress.clips_seen, 'clip')} in {progress.seconds / 60:.1f} minutes; outside the training "
-            f"step: {shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}",
+            f"{counted(progress.clips_seen, 'clip')} in {progress.seconds / 60:.1f} minutes{spent_on}",
             f"stopped and saved in {path}: run the same command again to go on"
             if reason == "interrupted"
             else f"model in {path}/model; to go on training, give more --clips or --minutes",
         ]
+        if isinstance(self.method.sampler(), Generates) and reason != "interrupted":
+            early = f" (before {WARM_UP:,} clips a model mostly shows colours and places)"
+            lines.append(f"new clips: footage generate {path}" + early * (progress.clips_seen < WARM_UP))
         if self.private is not None:
             epsilon = spent(progress.history, self.private.delta)
             lines.append(

@@ -23,6 +23,7 @@ from footage.studio.routes.pages import Page, PageRenderer, jobs_of
 from footage.studio.schemas import Id
 from footage.studio.state import CurrentStudio, Studio, or_404, same_device
 from footage.studio.training_form import knobs, preset_choices, run_settings
+from footage.training.diagnostics import WARM_UP
 
 PLOT_SIZE = (640, 200)
 """Width and height of a plot of a run's figures, in its own units."""
@@ -119,6 +120,7 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
         "sheets": sorted({sample.rsplit(".", 1)[0] for sample in samples if sample.endswith(".mp4")}),
         "latest": max((sample.rsplit(".", 1)[0] for sample in samples), default=None),
         "signs": figures["signs"],
+        "judged_from": WARM_UP,
     }
 
 
