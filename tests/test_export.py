@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import re
 import sys
 import threading
 import time
@@ -111,6 +112,13 @@ def test_a_stream_goes_on_with_its_state(page: Path) -> None:
     np.testing.assert_allclose(frames[0], np.concatenate(frames[1:]), atol=1e-5)
 
 
+def test_what_others_keep_in_a_folder_is_not_written_over(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds other files, and no export.*give a new folder"):
+        export_web(load(page / "model", "cpu"), tmp_path)
+    assert (tmp_path / "index.html").read_text() == "mine" and not (tmp_path / "model.json").exists()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
@@ -124,7 +132,7 @@ def served(page: Path) -> Iterator[str]:
     server.shutdown()
 
 
-def test_the_page_shows_the_frames_that_python_makes(served: str, browser: Browser) -> None:
+def test_the_page_shows_the_frames_that_python_makes(served: str, page: Path, browser: Browser) -> None:
     with browser.new_page() as tab:
         faults: list[str] = []
         tab.on("pageerror", lambda error: faults.append(str(error)))
@@ -133,6 +141,13 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, browser: Brows
         assert not faults and int(tab.get_attribute("body", "data-difference") or 255) <= 2
         tab.goto(served)
         tab.wait_for_selector("body[data-frames]", timeout=60_000)
+        between = re.search(r"function between.*?\n}", (page / "web" / "player.js").read_text(), re.DOTALL)
+        ends = "[[[3, 4], [3, 4]], [[1, 0], [0, 1]], [[1, 0], [1, 0.0001]]]"
+        assert between is not None
+        ways = tab.evaluate(
+            f"() => {{ {between[0]} return {ends}.map(([a, b]) => Math.hypot(...between(a, b, 0.5))) }}"
+        )
+        assert ways == pytest.approx([5, 1, 1], abs=1e-6), "content on its way keeps its length"
         tab.select_option("#seed", "3")
         tab.fill("#motion", "7")
         seen = int(tab.get_attribute("body", "data-frames") or 0)

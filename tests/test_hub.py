@@ -93,6 +93,12 @@ class Handler(BaseHTTPRequestHandler):
             digest = self.fake.commit(name, {one["path"]: base64.b64decode(one["content"]) for one in added})
             self.say({"commitUrl": f"{self.fake.address}/{name}/commit/{digest}", "commitOid": digest, "success": True})
 
+    def do_PUT(self) -> None:
+        parts = self.path.partition("?")[0].strip("/").split("/")  # api models OWNER NAME settings
+        about = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.fake.private["/".join(parts[2:4])] = about.get("private", about.get("visibility") == "private")
+        self.say(about)
+
     def do_GET(self) -> None:
         parts = self.path.partition("?")[0].strip("/").split("/")
         self.fake.asked.append(self.path)
@@ -250,6 +256,9 @@ def test_what_is_public_is_asked_for(server: FakeHub, tmp_path: Path) -> None:
         push(str(tmp_path / "m"), "me/open", **SAID)
     assert not server.commits["me/open"]
     assert push(str(tmp_path / "m"), "me/open", public=True, **SAID).private is False
+    assert push(str(tmp_path / "m"), "me/shut", **SAID).private is True
+    assert push(str(tmp_path / "m"), "me/shut", public=True, **SAID).private is False
+    assert server.private["me/shut"] is False
 
 
 @pytest.mark.parametrize(

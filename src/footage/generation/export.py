@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from footage import __version__, files
-from footage.errors import ModelError
+from footage.errors import ConfigError, ModelError
 from footage.generation.model import Model
 from footage.models.base import Exports, Graph
 from footage.models.generators.cascade.network import CascadeSampler
@@ -105,13 +105,14 @@ def export_onnx(
 
     Args:
         model: loaded for the CPU.
-        folder: it may be there.
+        folder: a new or an empty one, or one of an earlier export.
         precision: of the weights.
         watch: is told the name of each graph before it is written.
         left_out: names of graphs that are not needed.
 
     Raises:
         ModelError: a library is not installed, the model is elsewhere or cannot be written so, or a graph differs.
+        ConfigError: there are other files in the folder.
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -125,6 +126,8 @@ def export_onnx(
     if model.sampler.device.type != "cpu":
         problem = f"{model.info.name} is loaded for {model.sampler.device}, and is compared on the CPU"
         raise ModelError(problem, 'load it by footage.load(MODEL, device="cpu")')
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "export.json").is_file():
+        raise ConfigError(f'"{folder}" holds other files, and no export', "give a new folder, or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -106,6 +106,9 @@ def push_model(
             for name, content in contents.items()
         ]
         told = api.create_commit(repository, operations, commit_message=f"{info.name}, by footage {__version__}")
+        if private and public:  # it was there
+            api.update_repo_settings(repository, private=False)
+            private = False
     return HubModel(repository, told.oid, info.weights_sha256, private)
 
 

@@ -117,8 +117,15 @@ class Motion {
   }
 }
 
-// Codes on the way stay standard normal: cos(a) of the one, sin(a) of the other.
-const between = (start, end, place) => start.map((value, n) => Math.cos((place * Math.PI) / 2) * value + Math.sin((place * Math.PI) / 2) * end[n]);
+// Codes on the way keep their length: an arc of the sphere (Shoemake 1985, slerp); codes that are nearly alike, a line.
+function between(start, end, place) {
+  const dot = (a, b) => a.reduce((sum, value, n) => sum + value * b[n], 0);
+  const angle = Math.acos(Math.min(1, Math.max(-1, dot(start, end) / Math.sqrt(dot(start, start) * dot(end, end) || 1))));
+  const near = Math.sin(angle) < 1e-3;
+  const before = near ? 1 - place : Math.sin((1 - place) * angle) / Math.sin(angle);
+  const after = near ? place : Math.sin(place * angle) / Math.sin(angle);
+  return start.map((value, n) => before * value + after * end[n]);
+}
 
 function wanted(model) {
   const code = Float32Array.from(model.about.seeds[Number(at("seed").value)]);
