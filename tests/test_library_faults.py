@@ -86,6 +86,14 @@ def test_a_column_of_another_name_is_damage(tmp_path: Path) -> None:
         Library(library.folder)
 
 
+def test_a_cell_that_is_no_json_is_damage(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    with library._database.write() as connection:
+        connection.execute("UPDATE clips SET metrics = 'x'")
+    with pytest.raises(LibraryError, match="tables are damaged: 'x' is no JSON: put a copy back"):
+        library.get(1)
+
+
 def test_full_disk_for_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = filled(tmp_path, 1)
     with library._database._borrowed() as connection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from footage.errors import LibraryError, nearest
 from footage.library import edits
 from footage.library.edits import set_state, state
-from footage.library.entries import LONGEST_TEXT, plain
+from footage.library.entries import LONGEST_TEXT, plain, stored_json
 from footage.library.query import ClipQuery
 from footage.library.storage import Database
 
@@ -168,7 +168,7 @@ class Views:
         """Return the views by name."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT name, query FROM views ORDER BY name COLLATE NOCASE").fetchall()
-        return [View(row["name"], ClipQuery.from_json(json.loads(row["query"]))) for row in rows]
+        return [View(row["name"], ClipQuery.from_json(stored_json(row["query"]))) for row in rows]
 
     def get(self, name: str) -> View:
         """Return a view; refuse a name that is not known."""
@@ -209,7 +209,7 @@ class Presets:
         with self._database.read() as connection:
             statement = "SELECT name, value FROM settings WHERE name GLOB ? ORDER BY name COLLATE NOCASE"
             rows = connection.execute(statement, (f"{PRESET}*",)).fetchall()
-        return {row["name"].removeprefix(PRESET): json.loads(row["value"]) for row in rows}
+        return {row["name"].removeprefix(PRESET): stored_json(row["value"]) for row in rows}
 
     def save(self, name: str, values: Mapping[str, str]) -> None:
         """Keep settings under a name, in place of what was kept there before."""
@@ -238,7 +238,7 @@ class Presets:
 
 def _slider_names(connection: sqlite3.Connection, weights: str) -> dict[int, str]:
     row = connection.execute("SELECT value FROM settings WHERE name = ?", (SLIDERS + weights,)).fetchone()
-    return {} if row is None else {int(number): name for number, name in json.loads(row["value"]).items()}
+    return {} if row is None else {int(number): name for number, name in stored_json(row["value"]).items()}
 
 
 def _put(connection: sqlite3.Connection, name: str, values: Mapping[str, str]) -> None:

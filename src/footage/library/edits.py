@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from footage.errors import LibraryError, nearest
-from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
+from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched, stored_json
 from footage.library.storage import ACTOR, Database
 
 EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
@@ -198,14 +198,14 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     changed: list[tuple[int, str, str, str]] = []
     wholes = 0
     for row in connection.execute("SELECT * FROM named_changes WHERE entry = ?", (step["id"],)).fetchall():
-        if _unchanged(row["kind"], state(connection, row["kind"], row["key"]), json.loads(row[old])):
-            set_state(connection, row["kind"], row["key"], json.loads(row[new]))
+        if _unchanged(row["kind"], state(connection, row["kind"], row["key"]), stored_json(row[old])):
+            set_state(connection, row["kind"], row["key"], stored_json(row[new]))
             wholes += 1
     for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (step["id"],)).fetchall():
         clip, field = row["clip"], row["field"]
         with contextlib.suppress(LibraryError):
-            if _unchanged(field, _current(connection, clip, field), json.loads(row[old])):
-                _set(connection, clip, field, json.loads(row[new]))
+            if _unchanged(field, _current(connection, clip, field), stored_json(row[old])):
+                _set(connection, clip, field, stored_json(row[new]))
                 changed.append((clip, field, "", ""))
     _touch(connection, changed)
     connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), step["id"]))
@@ -311,7 +311,7 @@ def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> N
         row = connection.execute("SELECT facts FROM versions WHERE clip = ? AND digest = ?", (clip, value)).fetchone()
         if row is None or connection.execute("SELECT 1 FROM clips WHERE digest = ?", (value,)).fetchone():
             raise LibraryError(f"clip {clip} cannot have these effects", "another clip has them")
-        facts = {"digest": value, **json.loads(row["facts"])}
+        facts = {"digest": value, **stored_json(row["facts"])}
         names = ", ".join(f"{name} = ?" for name in facts)
         connection.execute(f"UPDATE clips SET {names} WHERE id = ?", [*facts.values(), clip])
         for table in ("descriptors", "fingerprints"):  # of the version before
@@ -324,10 +324,10 @@ def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
     """Return what an album, a view or a timeline is, as plain values; None where there is none."""
     if kind == "timeline":
         row = connection.execute("SELECT content, changed FROM timelines WHERE name = ?", (key,)).fetchone()
-        return None if row is None else {"content": json.loads(row["content"]), "changed": row["changed"]}
+        return None if row is None else {"content": stored_json(row["content"]), "changed": row["changed"]}
     if kind == "view":
         row = connection.execute("SELECT query, made FROM views WHERE name = ?", (key,)).fetchone()
-        return None if row is None else {"query": json.loads(row["query"]), "made": row["made"]}
+        return None if row is None else {"query": stored_json(row["query"]), "made": row["made"]}
     row = connection.execute("SELECT name, notes, made FROM albums WHERE id = ?", (int(key),)).fetchone()
     if row is None:
         return None

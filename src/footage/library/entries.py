@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from footage.errors import LibraryError
+
 Verdict = Literal["keep", "reject", "undecided"]
 VERDICTS: tuple[Verdict, ...] = ("keep", "reject", "undecided")
 Origin = Literal["generated", "imported"]
@@ -91,10 +93,22 @@ COLUMNS = f"""
 """What is selected from `clips AS c` to make a `ClipEntry`."""
 
 
+def stored_json(text: str) -> Any:
+    """Return what a cell of the library's tables holds as JSON.
+
+    Raises:
+        LibraryError: the cell is damaged.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise LibraryError(f"the library's tables are damaged: {text[:40]!r} is no JSON", "put a copy back") from error
+
+
 def clip_entry(row: sqlite3.Row) -> ClipEntry:
     """Make an entry of a row that begins with `COLUMNS`."""
     values = {name: row[name] for name in _FIELDS}
-    settings, metrics, tags = (json.loads(row[name]) for name in ("settings", "metrics", "tags"))
+    settings, metrics, tags = (stored_json(row[name]) for name in ("settings", "metrics", "tags"))
     values |= {"settings": settings, "metrics": metrics, "tags": tuple(tags)}
     return ClipEntry(**{**values, "audio": bool(row["audio"]), "missing": bool(row["missing"])})
 

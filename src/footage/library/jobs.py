@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from footage.errors import LibraryError
-from footage.library.entries import LONGEST_TEXT, plain
+from footage.library.entries import LONGEST_TEXT, plain, stored_json
 from footage.library.storage import ACTOR, Database
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -48,7 +48,7 @@ _FIELDS = ", ".join(_ACTOR if item.name == "actor" else item.name for item in fi
 
 
 def _job(row: sqlite3.Row) -> BackgroundJob:
-    request, result = (json.loads(row[name]) for name in ("request", "result"))
+    request, result = (stored_json(row[name]) for name in ("request", "result"))
     return BackgroundJob(**{**dict(row), "request": request, "result": result, "cancel": bool(row["cancel"])})
 
 

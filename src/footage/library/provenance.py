@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
+from footage.library.entries import LONGEST_TEXT, ClipEntry, plain, stored_json
 from footage.library.storage import Database, Storage
 
 DEEPEST = 20
@@ -94,7 +94,7 @@ def read_models(database: Database) -> list[ModelCard]:
 
 
 def _card(row: sqlite3.Row) -> ModelCard:
-    return ModelCard(**{**dict(row), "details": json.loads(row["details"])})
+    return ModelCard(**{**dict(row), "details": stored_json(row["details"])})
 
 
 def trace(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Provenance:

@@ -6,7 +6,6 @@ Rendering that was stopped goes on, as that of `footage effects` does.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from footage import files
 from footage.config.registry import EFFECTS
 from footage.errors import ConfigError, LibraryError, MediaError
 from footage.files import locked
-from footage.library.entries import ClipEntry
+from footage.library.entries import ClipEntry, stored_json
 from footage.media.probe import count_frames
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class Renders:
             ).fetchone()
         if row is None:
             raise LibraryError(f"clip {entry.id} has no effects", "choose one that has, or add some")
-        return dict(json.loads(row["chain"]))
+        return dict(stored_json(row["chain"]))
 
     def file(self, entry: ClipEntry, *, small: bool = False, watch: Watch = lambda *_: None) -> Path:
         """Return a clip with effects as a file, rendered where it is not; `small` for its draft if that is all.

@@ -22,7 +22,7 @@ from footage import files
 from footage.config.strict import bounded, check_bounds, from_json, require, to_json
 from footage.errors import ConfigError, LibraryError, nearest
 from footage.library import edits
-from footage.library.entries import plain
+from footage.library.entries import plain, stored_json
 from footage.library.storage import Database
 from footage.media.geometry import Fit
 
@@ -253,7 +253,7 @@ class Timelines:
             row = connection.execute("SELECT content FROM timelines WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise LibraryError(f'there is no timeline "{name}"', nearest(name, [entry.name for entry in self.all()]))
-        return timeline_of(json.loads(row["content"]), f'"{name}"')
+        return timeline_of(stored_json(row["content"]), f'"{name}"')
 
     def save(self, name: str, timeline: Timeline, what: str = "settings", before: str | None = None) -> None:
         """Keep a timeline under a name, in place of what was kept there before.
