@@ -83,6 +83,29 @@ def test_nothing_of_a_source_is_left_in_a_data_set(tmp_path: Path, coding: str) 
         erase("videos", places=(data,), yes=True, quiet=True)
 
 
+def test_an_empty_name_and_one_that_nothing_knows_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, folder = data_set(tmp_path), tmp_path / "library"
+    with Library(folder) as library:
+        library.add(save_clip(tmp_path / "one.mp4", 4, seed=4), ClipDetails(title="one"))
+        library.jobs.cancel(library.jobs.submit("generate", {"of": "a/walk.mp4"}, 10).id)
+        for empty in ("", "/", " "):
+            with pytest.raises(ConfigError, match="to be erased is"):
+                erase(empty, places=(data, folder), yes=True, quiet=True)
+            with pytest.raises(LibraryError, match="to be erased is"):
+                library.erase((), [empty])
+        with pytest.raises(DatasetError, match=r"no source .nobody.mp4. in .*data, .*library"):
+            erase("nobody.mp4", places=(data, folder), yes=True, quiet=True)
+        assert len(library.query(ClipQuery()).entries) == 1 and len(library.jobs.all()) == 1
+    assert len(Dataset(data).rows) == 3
+    capsys.readouterr()
+    done = erase("videos/walk.mp4", places=(folder, data), yes=True)
+    assert (done.clips, done.unknown) == (1, (folder,))
+    assert f"unknown {folder} has no source" in " ".join(capsys.readouterr().out.split())
+    assert erase("one.mp4", places=(folder, data), yes=True, quiet=True).unknown == (data,)
+
+
 def test_a_source_whose_name_begins_alike_keeps_what_is_said_of_it(tmp_path: Path) -> None:
     folder, config = tmp_path / "videos", IngestConfig(size="32x32", heldout=0.0, workers=0)
     folder.mkdir()

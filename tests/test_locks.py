@@ -7,22 +7,26 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from footage import files, load
+from footage.commands.evaluate import evaluate, privacy
 from footage.commands.lock import lock, unlock
 from footage.commands.main import main
 from footage.commands.train import ingest, train
 from footage.config import IngestConfig
-from footage.data.clips import DatasetClips, Loader
+from footage.data.clips import BuiltInClips, DatasetClips, Loader
 from footage.data.locked_arrays import PIECE, Pages, load_bytes
 from footage.data.store import Dataset
 from footage.data.talker import SPOKEN, pronounced
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError, MediaError
+from footage.evaluation.feature_cache import FeatureCache
 from footage.files import locked
 from footage.machines.local import environment
 from footage.media import narrator
@@ -205,6 +209,27 @@ def test_what_is_trained_from_it_is_locked_and_generates(tmp_path: Path) -> None
     train(str(data), config, out=run.path, clips=6, quiet=True)  # goes on from its locked state
     with environment({locked.PASSPHRASE: "another one"}), pytest.raises(LockError, match="passphrase is another one"):
         read_info(run.model)
+
+
+def test_what_is_measured_of_a_locked_model_is_plain_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLIPS", "HELDOUT"):
+        monkeypatch.setattr(BuiltInClips, name, 4)
+    save_tiny_model(tmp_path / "model", labels=())
+    lock(tmp_path / "model", yes=True, quiet=True)
+    written = tmp_path / "written"
+    written.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(written))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    given: dict[str, Any] = {"clips": 2, "networks": "random", "quiet": True}
+    with pytest.raises(ConfigError, match=r"is locked, and the page"):
+        privacy(tmp_path / "model", "shapes", to=written / "privacy.html", **given)
+    with pytest.raises(ConfigError, match=r"is locked, and the report"):
+        evaluate(tmp_path / "model", "shapes", report=written / "report.html", **given)
+    monkeypatch.setattr(FeatureCache, "__exit__", lambda *_: None)  # nothing is cleared away
+    privacy(tmp_path / "model", "shapes", **given)
+    evaluate(tmp_path / "model", "shapes", to=written / "figures.json", metrics="pictures", resamples=0, **given)
+    assert [path.name for path in written.iterdir()] == ["figures.json"]
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
 
 
 def damaged_ways(path: Path) -> Iterator[tuple[str, bytes]]:

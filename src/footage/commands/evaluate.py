@@ -12,6 +12,7 @@ from footage.commands.terminal import check_ending, make_console, phases, print_
 from footage.config.strict import arguments_of, require
 from footage.errors import ConfigError, counted
 from footage.evaluation.protocols import EvaluationOptions
+from footage.files import locked
 from footage.models.requests import DeviceName
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class EvaluateOptions(EvaluationOptions):
     real: str | Path | None = field(default=None, kw_only=False)
     """what it is judged by: any of the same, a built-in data set, or MNIST's images for Moving MNIST."""
     to: Path | None = None
-    """a .json file for all figures; pictures of the nearest training clips are put beside it."""
+    """a .json file for all figures; pictures of the nearest training clips are put beside it, but of what is locked."""
     report: Path | None = None
     """an .html file for a page with figures, plots, looping samples, nearest neighbours and the protocol; it needs
     nothing else. A .json file with all figures, pictures and videos are put beside it."""
@@ -87,6 +88,10 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     from footage.models.device import find_device
 
     report = report_path(subjects, real, options.report, to, every=options.all)
+    if report is not None and (hidden := hidden_place(*subjects, real)) is not None:
+        raise ConfigError(
+            f'"{hidden}" is locked, and the report "{report}" would show its clips', "give --to FILE.json for figures"
+        )
     kind: ReportKind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
     console = make_console(options.quiet)
     asked = replace(options, device=cast(DeviceName, find_device(options.device).device))
@@ -116,6 +121,11 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         results.write(Path(to), main)
         console.print(f"all figures in {to}")
     return evaluation
+
+
+def hidden_place(*places: str | Path | None) -> Path | None:
+    """Return the locked folder that the first of some places that is locked lies in; None where none is."""
+    return next(filter(None, (locked.folder_of(place) for place in places if place is not None)), None)
 
 
 def models_of_run(run: str | Path) -> list[Path]:
@@ -166,13 +176,18 @@ def privacy(
         to: an .html file for a page with the worst pairs side by side.
         json: print everything that was found.
         seed: of what is generated, and of every draw.
-        cache: folder for features; `none` to keep nothing. Left out, the user's cache.
+        cache: folder for features; `none` to keep nothing. Left out, the user's cache. Of what is
+            locked nothing is kept.
 
     Raises:
-        ConfigError: there is nothing to compare with, or the model makes no clips from nothing.
+        ConfigError: there is nothing to compare with, the model makes no clips from nothing, or a page of what is
+            locked is asked for.
     """
     if to is not None:
         check_ending(to, ".html")
+    hidden = hidden_place(model, data, held_out)
+    if hidden is not None and to is not None:
+        raise ConfigError(f'"{hidden}" is locked, and the page "{to}" would show its clips', "leave --to out")
     from footage.evaluation.feature_cache import FeatureCache
     from footage.evaluation.inputs import open_inputs
     from footage.evaluation.membership import PrivacyAuditor, write_privacy_page
@@ -180,7 +195,10 @@ def privacy(
 
     options = EvaluationOptions(clips=clips, networks=networks, seed=seed, cache=cache, device=device)
     console = make_console(quiet)
-    with FeatureCache(options.cache_folder) as features, working(console, "opening the model and the clips") as say:
+    with (
+        FeatureCache(options.cache_folder, hidden=hidden is not None) as features,
+        working(console, "opening the model and the clips") as say,
+    ):
         loaded, opened = open_inputs(model, data, options)
         if not isinstance(loaded.model, Model):
             raise ConfigError(f'"{model}" is not a model', "give a model folder, or a run, and then its data set")

@@ -14,7 +14,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from footage.commands.terminal import make_console, print_marked, working
-from footage.errors import ConfigError, KeyNeeded, counted
+from footage.errors import ConfigError, DatasetError, KeyNeeded, counted, nearest
 from footage.files import file_digest, locked
 from footage.machines.local import environment
 from footage.trust import locks
@@ -186,6 +186,8 @@ class Erased:
     """Clips of data sets and libraries."""
     models: tuple[str, ...]
     """Models that have learned from it, or may have."""
+    unknown: tuple[Path, ...] = ()
+    """Places that know nothing of it."""
 
 
 def erase(
@@ -207,30 +209,43 @@ def erase(
         places: data sets and libraries.
         models: folders of models and runs that may have been trained from the data sets.
         yes: agree that it cannot be undone.
+
+    Raises:
+        ConfigError: nobody has agreed, or the name is empty.
+        DatasetError: no place knows it, or a data set would be left without clips.
     """
-    from footage.data.ingest.erasure import Erasure, erase_sources, load_ingested, named, who_saw
+    from footage.data.ingest.erasure import Erasure, erase_sources, known_sources, load_ingested, who_saw
+    from footage.data.store import Dataset
     from footage.library.library import Library
     from footage.models.card import read_info
 
+    console, clips, erasure = make_console(quiet), 0, Erasure(source)
     if not yes:
         raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
-    console, clips, erasure = make_console(quiet), 0, Erasure(source)
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
     # All that could stop it is looked at before anything is erased.
     for place in places:
         erasure.read(place)
         if place not in libraries:
             erasure.foresee(place)
-    if not libraries and not erasure.sources:
-        named(places[0], source, load_ingested(places[0]).sources)  # says that there is no such source
-    found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
-    cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
-    for folder in libraries:
-        Library(folder, create=False).close()
-        erasure.sources[folder] = []
+    known = set(erasure.sources)  # those too where it was begun
     if Path(source).is_file():
         erasure.digests.add(file_digest(Path(source)))
         erasure.paths.add(str(Path(source).absolute()))
+    # By content, and by whole paths; the end of a path alone may be that of another file.
+    wanted = erasure.digests, erasure.paths if erasure.digests else {source}
+    for folder in libraries:
+        with Library(folder, create=False) as library:
+            known |= {folder} if library.knows(*wanted) else set()
+        erasure.sources[folder] = []
+    if not known:
+        of_data = [place for place in places if place not in libraries]
+        names = [name for place in of_data for name in known_sources(Dataset(place), load_ingested(place))]
+        remedy = nearest(source, names) if names else "give the path that its clips came from, or its end"
+        raise DatasetError(f'there is no source "{source}" in {", ".join(map(str, places))}', remedy)
+    found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
+    cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
+    unknown = tuple(place for place in places if place not in known)
     erasure.begin()
     for place, names in erasure.sources.items():
         if place not in libraries:
@@ -241,14 +256,15 @@ def erase(
     for folder in libraries:
         with Library(folder, create=False) as library:
             taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
-            # By content, and by whole paths; the end of a path alone may be that of another file.
-            count = library.erase(erasure.digests, erasure.paths if erasure.digests else {source})
+            count = library.erase(*wanted)
         clips += count
         console.print(f"erased   {counted(count, 'clip')} from {folder}")
+    for place in unknown:
+        console.print(f'unknown  {place} has no source "{source}"', markup=False)
     seen = who_saw([*taught, *cards], erasure.hashes)
     print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in seen))
     if not seen:
         where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"
         console.print(f"models   none {where}")
     erasure.end()
-    return Erased(clips, seen)
+    return Erased(clips, seen, unknown)

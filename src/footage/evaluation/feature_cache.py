@@ -69,6 +69,8 @@ class StoredRows:
     size: int
     """D."""
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    held: dict[int, npt.NDArray[Any]] | None = None
+    """Parts in memory, of clips that are locked; None where they are in files."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,6 +95,10 @@ class StoredRows:
         while done < last:
             number, inside = divmod(done, rows)
             count = min(last - done, rows - inside)
+            if self.held is not None:
+                values[done - first : done - first + count] = self.held[number][inside : inside + count]
+                done += count
+                continue
             with open(self.path(number), "rb") as handle:
                 handle.seek(inside * self.row_bytes)
                 read = handle.readinto(values[done - first : done - first + count].data.cast("B"))
@@ -102,6 +108,8 @@ class StoredRows:
 
     def whole(self, part: int) -> bool:
         """Whether the file of a part is there and undamaged."""
+        if self.held is not None:
+            return part in self.held
         try:
             size = len(self.parts[part]) * self.each * self.row_bytes
             with open(self.path(part), "rb") as handle:
@@ -121,6 +129,9 @@ class StoredRows:
         wanted = (len(self.parts[part]) * self.each, self.size)
         assert values.shape == wanted and values.dtype == self.dtype, f"{values.shape} {values.dtype}, not {wanted}"
         content = np.ascontiguousarray(values)
+        if self.held is not None:
+            self.held[part] = content
+            return
         with files.replacing(self.path(part), durable=False) as temporary, open(temporary, "wb") as handle:
             handle.write(content.data.cast("B"))
             handle.write(hashlib.sha256(content.data.cast("B")).digest())
@@ -129,11 +140,14 @@ class StoredRows:
 class FeatureCache:
     """The folder that keeps vectors from one evaluation to the next; without one, they go when it is closed.
 
-    What is not in it yet is made by the workers of a `cluster`, where there is one.
+    What is not in it yet is made by the workers of a `cluster`, where there is one. What is `hidden` is in memory
+    alone: vectors of clips that are locked are nearly pictures of them, and no file of theirs may be plain.
     """
 
-    def __init__(self, folder: Path | None, cluster: Cluster | None = None) -> None:
+    def __init__(self, folder: Path | None, cluster: Cluster | None = None, *, hidden: bool = False) -> None:
         self.cluster = cluster
+        folder = None if hidden else folder
+        self.held: dict[str, dict[int, npt.NDArray[Any]]] | None = {} if hidden else None
         self.kept = folder is not None
         if folder is not None:
             try:
@@ -156,6 +170,9 @@ class FeatureCache:
         self, key: str, clips: int, each: int, part: int, size: int, dtype: npt.DTypeLike = np.float32
     ) -> StoredRows:
         """Return the vectors of a key, some or all of whose parts may have to be written."""
+        held = None if self.held is None else self.held.setdefault(key, {})
+        if held is not None:
+            return StoredRows(self.folder, clips, each, part, size, np.dtype(dtype), held)
         folder = self.folder / key
         folder.mkdir(parents=True, exist_ok=True)
         self.used.add(key)

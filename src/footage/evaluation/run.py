@@ -88,16 +88,16 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything that was asked for; pictures of pairs are put beside a figures.json, `to`.
 
-    The workers of a `cluster` make clips and read features; the figures are computed here. Of what is locked no
-    features are kept.
+    The workers of a `cluster` make clips and read features; the figures are computed here. Of what is locked features
+    are in memory alone, and no pictures are written.
 
     Raises:
         ConfigError: a metric or network is not known or cannot be had here, or features are not finite.
         ModelError: a network's file is missing, damaged or another one.
     """
     hidden = any(locked.folder_of(side.opened.given) for side in (plan.made, plan.real))
-    with FeatureCache(None if hidden else options.cache_folder, cluster) as cache:
-        return Evaluator(plan, options, cache, say=say).evaluation(to)
+    with FeatureCache(options.cache_folder, cluster, hidden=hidden) as cache:
+        return Evaluator(plan, options, cache, say=say).evaluation(None if hidden else to)
 
 
 class Evaluator:

@@ -34,6 +34,7 @@ from footage.library.maintenance import (
     collect,
     erase,
     erased_clips,
+    erased_jobs,
     purge,
 )
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
@@ -518,6 +519,11 @@ class Library:
             names: ends of their paths.
         """
         return erase(self._storage, digests, names)
+
+    def knows(self, digests: Collection[str], names: Collection[str]) -> bool:
+        """Tell whether there is anything that `erase` would remove: a clip, or what a job says."""
+        with self._database.read() as connection:
+            return bool(erased_clips(connection, digests, names) or erased_jobs(connection, names))
 
     def count_erased(self, digests: Collection[str], names: Collection[str] = ()) -> int:
         """Return how many clips `erase` would remove."""

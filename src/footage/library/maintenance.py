@@ -262,7 +262,13 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
 
 
 def erased_clips(connection: sqlite3.Connection, digests: Collection[str], names: Collection[str]) -> list[int]:
-    """Return the clips that are, or were made from, some files; see `erase`."""
+    """Return the clips that are, or were made from, some files; see `erase`.
+
+    Raises:
+        LibraryError: a name is empty: it would be the end of every clip's that has no source.
+    """
+    if empty := [name for name in names if not name.strip().strip("/")]:
+        raise LibraryError(f'a source to be erased is "{empty[0]}"', "give a path, or its end")
     found = """
         WITH RECURSIVE gone(id, digest) AS (
             SELECT c.id, c.digest FROM clips c WHERE c.deleted = :marked
@@ -287,6 +293,16 @@ def erased_clips(connection: sqlite3.Connection, digests: Collection[str], names
     return [int(row["id"]) for row in connection.execute(found, values | {"marked": ERASED})]
 
 
+def erased_jobs(connection: sqlite3.Connection, names: Collection[str]) -> list[int]:
+    """Return the ended jobs that say something of files of some names; see `erase`."""
+    found = """
+        SELECT id FROM jobs WHERE state NOT IN ('queued', 'running') AND EXISTS (
+            SELECT 1 FROM json_each(?) WHERE instr(request, value) OR instr(result, value) OR instr(message, value))
+    """
+    ends = [f"{sign}{name.lstrip('/')}" for name in names for sign in ("/", '"')]  # 1.mp4 is not the end of 11.mp4
+    return [int(row["id"]) for row in connection.execute(found, (json.dumps(ends),))]
+
+
 def erase(storage: Storage, digests: Collection[str], names: Collection[str]) -> int:
     """Remove the clips that are, or were made from, files that must not be known any longer; return how many.
 
@@ -297,17 +313,17 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
         storage: of the library.
         digests: SHA-256 of the files.
         names: whole paths that clips came from, or their ends, such as `videos/walk.mp4`.
+
+    Raises:
+        LibraryError: a name is empty.
     """
-    ends = [name.lstrip("/") for name in names]
     with storage.database.write() as connection:
         ids = erased_clips(connection, digests, names)
         for number in ids:
             connection.execute("UPDATE clips SET deleted = ? WHERE id = ?", (ERASED, number))
     purge(storage, ids, edits="take")
     with storage.database.write() as connection:
-        for name in (f"{sign}{end}" for end in ends for sign in ("/", '"')):  # 1.mp4 is not the end of 11.mp4
-            like = "instr(request, ?) OR instr(result, ?) OR instr(message, ?)"
-            connection.execute(f"DELETE FROM jobs WHERE state NOT IN ('queued', 'running') AND ({like})", (name,) * 3)
+        connection.executemany("DELETE FROM jobs WHERE id = ?", [(job,) for job in erased_jobs(connection, names)])
     for copy in storage.folder.glob("library-format-*.sqlite"):  # of before a migration
         copy.unlink()
     storage.database.maintain()

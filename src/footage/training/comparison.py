@@ -35,6 +35,7 @@ from footage.evaluation.figure_inputs import FigureInputs
 from footage.evaluation.inputs import EvaluationInput, open_input, plan_evaluation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.run import Evaluator
+from footage.files import locked
 from footage.media.sheets import gallery, save_picture, strip
 from footage.metrics.clip_vectors import SEEDS
 from footage.models import checkpoint
@@ -227,7 +228,8 @@ def compare(
         rows.append({**run.describe(limit), "status": status, **memory})
         kept = [row for name, row in known.items() if name not in {row["preset"] for row in rows}]
         files.write_json(out / "comparison.json", {"models": rows + kept})  # what a killed comparison goes on from
-    pictures = measure_models(runs, rows, samples, console)
+    hidden = any(locked.folder_of(run.folder.path) for run in runs)  # as where the data are
+    pictures = measure_models(runs, rows, samples, hidden, console)
     first = runs[0].plan
     content = {
         "data": first.note.name,
@@ -243,9 +245,10 @@ def compare(
     }
     files.write_json(out / "comparison.json", content)
     files.write_text(out / "comparison.md", as_markdown(content))
-    as_picture(out / "comparison.png", content, pictures)
+    if not hidden:
+        as_picture(out / "comparison.png", content, pictures)
     console.print(as_table(content))
-    console.print(f"comparison.md, comparison.png and comparison.json in {out}")
+    console.print(f"comparison.md, {'' if hidden else 'comparison.png '}and comparison.json in {out}")
     return Comparison(out, rows)
 
 
@@ -318,12 +321,15 @@ def compared_figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figur
 
 
 def measure_models(
-    runs: Sequence[ComparedRun], rows: Sequence[dict[str, Any]], samples: int, console: Console
+    runs: Sequence[ComparedRun], rows: Sequence[dict[str, Any]], samples: int, hidden: bool, console: Console
 ) -> dict[str, list[Frames]]:
-    """Measure the models and put figures and floors into their rows; return clips to show, by preset or other name."""
+    """Measure the models and put figures and floors into their rows; return clips to show, by preset or other name.
+
+    There are none to show where they are `hidden`, since the runs are locked.
+    """
     floors: dict[str, dict[str, Any]] = {}  # by length and size of the clips
     pictures: dict[str, list[Frames]] = {}
-    with FeatureCache(None) as cache:  # real clips are described once
+    with FeatureCache(None, hidden=hidden) as cache:  # real clips are described once
         for run, row in zip(runs, rows, strict=True):
             row["figures"], pictures[run.name] = None, []
             try:
@@ -333,6 +339,8 @@ def measure_models(
                     row["figures"] = compared_figures(evaluator, inputs)
                     row |= {"floor": compared_figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
                     floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
+                    if hidden:
+                        continue
                     pictures[run.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
                     pictures.setdefault(f"real clips, {row['clip']}", real)
             except FootageError as error:

@@ -179,7 +179,10 @@ class BestModel:
                 copies, and the real clips are too few or too alike to say what one is.
         """
         since = time.perf_counter()
-        with torch.random.fork_rng(devices=[]), FeatureCache(None) as cache:  # whatever a sampler may draw from
+        with (
+            torch.random.fork_rng(devices=[]),
+            FeatureCache(None, hidden=True) as cache,
+        ):  # whatever a sampler may draw from
             evaluator = Evaluator(self.plan(sampler, info), self.options, cache, nets=self.nets)
             inputs = evaluator.figure_inputs(known=self._known)
             figures, _ = evaluator.figures(inputs)

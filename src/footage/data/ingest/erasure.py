@@ -14,7 +14,7 @@ from footage.data.ingest.builder import INNER, alone, sweep
 from footage.data.ingest.pipeline import find_source, ingested_from
 from footage.data.ingest.shards import DecodeOptions, IngestState, Wanted
 from footage.data.store import Dataset, content_hash, labels_of, save_tables
-from footage.errors import DatasetError, nearest
+from footage.errors import ConfigError, DatasetError, nearest
 
 PAGES = ("audit.html", "audit.json")
 """Pages that show clips, and are made anew by `footage audit`."""
@@ -31,6 +31,9 @@ class Erasure:
 
     It stands as a journal in each place until all is done, so that the same command goes on where one was killed: what
     is erased from a dataset is what it takes to find its copies in libraries.
+
+    Raises:
+        ConfigError: the name is empty, as that of a variable that was not set.
     """
 
     source: str
@@ -43,6 +46,10 @@ class Erasure:
     """Names of datasets by the hash of their content before: what models were trained on."""
     sources: dict[Path, list[str]] = field(default_factory=dict)
     """Places, and which sources are erased from each; none for a library."""
+
+    def __post_init__(self) -> None:
+        if not self.source.strip().strip("/"):
+            raise ConfigError(f'the source to be erased is "{self.source}"', "give its name, or the path of its file")
 
     def journal(self, place: Path) -> Path:
         return place / f"erasing-{files.json_digest(self.source)[:16]}.json"

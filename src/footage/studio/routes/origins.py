@@ -96,11 +96,11 @@ def foreseen(studio: Studio, name: str, source: str) -> ForeseenErasure:
     """Look at all that an erasure would do.
 
     Raises:
+        ConfigError: the name is empty.
         DatasetError: there is no such source, or no other.
     """
-    dataset = opened(studio, name)
+    dataset, erasure = opened(studio, name), Erasure(source)
     names = named(dataset.folder, source, known_sources(dataset, load_ingested(dataset.folder)))
-    erasure = Erasure(source)
     erasure.foresee(dataset.folder)
     usable = [entry.name for entry in studio.catalog.models() if not entry.damaged]
     cards = [
