@@ -90,7 +90,7 @@ def test_a_cell_that_is_no_json_is_damage(tmp_path: Path) -> None:
     library = filled(tmp_path, 1)
     with library._database.write() as connection:
         connection.execute("UPDATE clips SET metrics = 'x'")
-    with pytest.raises(LibraryError, match="tables are damaged: 'x' is no JSON: put a copy back"):
+    with pytest.raises(LibraryError, match="tables are damaged: 'x' is no JSON: put a copy of it back"):
         library.get(1)
 
 

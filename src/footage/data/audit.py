@@ -35,6 +35,8 @@ RARE = 0.25
 MEASURED_COPIES = ((8, 0.055), (20, 0.105), (24, 0.0), (54, 0.0), (65, 0.0))
 """Training clips, and the part of what a model made of them that is a near-copy in pixels: "Near-copies against the
 number of clips" in docs/LOG.md."""
+CUT = 0.02
+"""Part of a picture that may be cut off without a word."""
 EXPECT_COPIES_BELOW = min(clips for clips, share in MEASURED_COPIES if not share)
 """Training clips below which near-copies are to be expected, by these measurements; they say no more than that."""
 RAREST = 12
@@ -104,7 +106,12 @@ class Audit:
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
         if sizes:
-            summary.append(("source sizes", _counted(sizes)))
+            shapes = {s.width / s.height for s in sources if s.width and s.height}
+            cut = info.settings.get("fit") == "crop" and any(
+                abs(shape * info.height / info.width - 1) > CUT for shape in shapes
+            )
+            about = "; what does not fit is cut off: --size auto makes a data set of their shape" * cut
+            summary.append(("source sizes", _counted(sizes) + about))
         if rates:
             summary.append(("source fps", _counted(rates)))
         if notes := Counter(note for source in sources for note in source.notes):

@@ -102,7 +102,8 @@ def stored_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise LibraryError(f"the library's tables are damaged: {text[:40]!r} is no JSON", "put a copy back") from error
+        problem = f"the library's tables are damaged: {text[:40]!r} is no JSON"
+        raise LibraryError(problem, "put a copy of it back") from error
 
 
 def clip_entry(row: sqlite3.Row) -> ClipEntry:

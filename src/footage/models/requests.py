@@ -83,7 +83,7 @@ class Timing:
     """
 
     loop: Duration | None = None
-    """The video comes back to its first frame after this long, such as 4s; left out, it never does."""
+    """The video comes back to its first frame after this long, such as 4s (times `slow`); left out, it never does."""
     slow: Factor | None = None
     """How much slower than normal, such as 4x, with as many more frames; below 1 it is faster."""
     seek: Duration | None = None
