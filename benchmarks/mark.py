@@ -1,6 +1,6 @@
 """What outlives what: the invisible mark after compression, shrinking, cropping; its false alarms; what it costs.
 
-python benchmarks/mark.py [VIDEO...] [--clips 8] [--frames 32] [--keys 2000] [--sizes 64x64,256x256,1280x720]
+python benchmarks/mark.py [VIDEO...] [--clips 8] [--frames 32] [--keys 500] [--sizes 64x64,256x256,1280x720]
 
 Each clip is written as `footage generate` writes it, with a mark; the file is decoded, changed, written again, and
 read. Generated clips are those of stream-shapes (as they are) and stream-signs (fitted); real ones are windows of the
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("videos", type=Path, nargs="*")
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--keys", type=int, default=2000)
+    parser.add_argument("--keys", type=int, default=500)
     parser.add_argument("--sizes", default="64x64,256x256,1280x720")
     options = parser.parse_args()
     os.environ[mark.SWITCH], console = "on", Console(width=130)
