@@ -1,11 +1,13 @@
 """How surely a clip is found again among clips of the same model, how often another is taken for it, and how fast.
 
-python benchmarks/fingerprint.py [--model stream-shapes] [--clips 400] [--copies 50] [--folder CLIPS] [--drawn 100000]
+python benchmarks/fingerprint.py [--model stream-shapes] [--clips 400] [--skip 0] [--copies 50] [--folder CLIPS]
+    [--pairs] [--drawn 100000]
 
 Copies of some clips are made as platforms make them, and looked for among all. For false alarms the clip that the copy
 is of is left out: whatever is found then is another clip of the same model. Shown is the likeness of the least alike
-copy, and of the most alike other clip; and the time of a search among as many drawn fingerprints. The machine has to be
-idle otherwise.
+copy, and of the most alike other clip, by their samples; and the processor's time of a search among as many drawn
+fingerprints. `--skip` leaves out the first clips of a folder or seeds of a model, so that others are looked at than
+those by which thresholds were chosen; `--pairs` tells which copies were missed, and what was taken for them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from footage.media import fingerprints
 from footage.media.decode import Frames
 from footage.media.encode import write_clip
 from footage.media.encoding import EncodingOptions
-from footage.media.fingerprints import CROPS, Codes, Samples, find, make_codes, read_samples
+from footage.media.fingerprints import CROPS, Closer, Codes, Samples, find, make_codes, read_samples
 from footage.media.reader import Footage, fit_frames
 
 CHANGES = ("crf 30", "half size", "crop 70%", "12 fps", "webm", "trimmed", "mirrored", "crop, half, 12 fps, crf 30")
@@ -59,7 +61,9 @@ def copied(frames: Frames, fps: float, change: str, folder: Path, rng: np.random
     return path
 
 
-def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table) -> dict[str, float]:
+def measure(
+    clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table, *, pairs: bool = False
+) -> dict[str, float]:
     """Add a row for each change; return which share of copies was found, and how many others in their place."""
     shares, alarms = list[float](), 0
     samples = {number: read_samples(path) for number, path in enumerate(clips)}
@@ -82,20 +86,24 @@ def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: T
     with tempfile.TemporaryDirectory() as folder:
         for change in changes:
             same, other, found, wrong = list[float](), list[float](), 0, 0
-            for number, path in list(enumerate(clips))[:copies]:
+            for number, path in list(enumerate(clips))[:: len(clips) // copies][:copies]:
                 clip = Footage(path)
                 height, width = clip.size()
                 fps = float(clip.rate() or 25)
                 frames = np.concatenate(list(clip.chunks(height=height, width=width, channels=3, fps=fps)))
-                copy = read_samples(copied(frames, fps, change, Path(folder), rng))
+                file = copied(frames, fps, change, Path(folder), rng)
+                copy, closer = read_samples(file), Closer(file, clips.__getitem__)
                 likenesses.clear()
-                match = find(index, copy, lambda clips: {clip: samples[clip] for clip in noted(clips)})
+                match = find(index, copy, lambda clips: {clip: samples[clip] for clip in noted(clips)}, closer)
                 found += match is not None and match.clip == number
                 same.append(likenesses.get(number, -1.0))
                 likenesses.clear()
                 alone = {number}
-                others = find(index, copy, lambda clips, alone=alone: {i: samples[i] for i in noted(clips, alone)})  # type: ignore[misc]
+                rest = lambda clips, alone=alone: {i: samples[i] for i in noted(clips, alone)}  # noqa: E731
+                others = find(index, copy, rest, closer)
                 wrong += others is not None
+                if pairs and (others is not None or match is None or match.clip != number):
+                    print(f"{change}: {path}: {match}, and without it {others}", flush=True)
                 other.append(max(likenesses.values(), default=-1.0))
             row = (f"{found / len(same):.3f}", f"{np.min(same):.3f}", f"{np.median(same):.3f}", f"{np.max(other):.3f}")
             table.add_row(change, str(len(same)), *row, f"{wrong} of {len(same) * (len(clips) - 1):,}")
@@ -106,16 +114,16 @@ def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: T
 
 
 def search_seconds(count: int, repeats: int = 9) -> list[float]:
-    """Return how long it takes to find nothing that begins as a copy does among drawn fingerprints of 2 s, sorted."""
+    """Return the processor's times in which nothing is found that begins as a copy does among drawn ones of 2 s."""
     rng = np.random.default_rng(0)
     moments = 5
     codes = Codes((number, rng.integers(0, 2**64, (moments, len(CROPS)), dtype=np.uint64)) for number in range(count))
     drawn = rng.integers(0, 256, (fingerprints.CANDIDATES, 24, fingerprints.WIDTH), dtype=np.uint8)
     copy, seconds = drawn[0], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         fingerprints.best_of(codes, copy, lambda clips: dict(zip(clips, drawn, strict=False)), [(0, 0)])
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return sorted(seconds)
 
 
@@ -125,8 +133,10 @@ def main() -> None:
     parser.add_argument("--model", default="stream-shapes")
     parser.add_argument("--folder", type=Path, help="of clips, in place of a model's")
     parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--skip", type=int, default=0, help="clips, or seeds, that are left out before those")
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--copies", type=int, default=50)
+    parser.add_argument("--pairs", action="store_true", help="print each miss and each false alarm")
     parser.add_argument("--drawn", type=int, default=100_000)
     parser.add_argument("--changes", nargs="*", choices=CHANGES, default=CHANGES)
     options = parser.parse_args()
@@ -135,12 +145,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.folder is None:
             clips = []
-            for number, clip in enumerate(footage.load(options.model).generate(options.clips, frames=options.frames)):
+            made = footage.load(options.model).generate(options.clips, frames=options.frames, seed=options.skip)
+            for number, clip in enumerate(made):
                 clips.append(clip.save(Path(folder) / f"{number}.mp4"))
         else:
             clips = sorted(path for path in options.folder.rglob("*") if path.suffix in (".mp4", ".mkv"))
+            clips = clips[options.skip :]
             clips = clips[:: max(1, len(clips) // options.clips)][: options.clips]
-        told = measure(clips, min(options.copies, len(clips)), options.changes, table)
+        told = measure(clips, min(options.copies, len(clips)), options.changes, table, pairs=options.pairs)
     Console().print(table)
     if options.drawn:
         seconds = search_seconds(options.drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,22 @@ import pytest
 
 from footage import Library
 from footage.commands.library import find
+from footage.errors import LibraryError
 from footage.files import file_digest
 from footage.media.decode import Frames
 from footage.media.encode import h264, write_clip
 from footage.media.encoding import EncodingOptions
-from footage.media.fingerprints import CROPS, WIDTH, Codes, Samples, make_codes, make_samples, mirrored
+from footage.media.fingerprints import (
+    CROPS,
+    WIDTH,
+    Closer,
+    Codes,
+    Samples,
+    make_codes,
+    make_samples,
+    mirrored,
+    read_samples,
+)
 from footage.media.fingerprints import find as find_copy
 from footage.media.reader import fit_frames
 from tests.libraries import make_older
@@ -77,6 +89,24 @@ def test_clips_that_only_look_alike_are_not_found(library: Library, tmp_path: Pa
     assert list(result.clips.values()) == [None] * 3
     assert result.exit_status == 4
     assert find(library.folder, (library.path(3),), quiet=True).exit_status == 0
+
+
+def test_a_clip_of_other_colours_that_moves_alike_is_told_apart_by_its_file(library: Library, tmp_path: Path) -> None:
+    path = tmp_path / "other.mp4"
+    write_clip(path, [np.roll(drawn(5), 1, axis=-1)], fps=25, metadata={})
+    samples = {number: read_samples(library.path(number)) for number in range(1, 13)}
+    codes = Codes((number, make_codes(some)) for number, some in samples.items())
+
+    def read(numbers: Sequence[int]) -> dict[int, Samples]:
+        return {number: samples[number] for number in numbers}
+
+    def gone(number: int) -> Path:
+        raise LibraryError(f"clip {number} is gone", "look for another")
+
+    for closer in (None, Closer(path, gone)):  # samples alone cannot tell
+        found = find_copy(codes, read_samples(path), read, closer)
+        assert found is not None and found.clip == 6
+    assert find_copy(codes, read_samples(path), read, Closer(path, library.path)) is None
 
 
 def test_an_older_library_is_given_fingerprints_and_a_removed_clip_loses_its_own(tmp_path: Path) -> None:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from footage.library.entries import ClipEntry
-from footage.media.fingerprints import CROPS, VERSION, WIDTH, Codes, Match, Samples, find, make_codes, read_samples
+from footage.media.fingerprints import (
+    CROPS,
+    VERSION,
+    WIDTH,
+    Closer,
+    Codes,
+    Match,
+    Samples,
+    find,
+    make_codes,
+    read_samples,
+)
 
 if TYPE_CHECKING:
     from footage.library.storage import Storage
@@ -69,7 +80,13 @@ class Fingerprints:
                 found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
             return {clip: found[clip] for clip in clips if clip in found}
 
-        match = find(self.codes(), samples, read)
+        def file(clip: int) -> Path:
+            """Return a clip's file, or its draft."""
+            with self._storage.database.read() as connection:
+                entry = self._storage.entry(connection, clip)
+            return self._storage.clip_file(entry, small=True)
+
+        match = find(self.codes(), samples, read, Closer(path, file))
         if match is None:
             return None
         with self._storage.database.read() as connection:

@@ -11,18 +11,22 @@ looks for the part of the picture and the moment at which they fit best, and ret
 stands still (the mean of all samples) and what moves (each less that mean), both as cosine coefficients, of which fine
 ones weigh as much as coarse ones. Their correlations are averaged on Fisher's scale, on which each spreads alike
 (Fisher, On the "probable error" of a coefficient of correlation, 1921). A clip is found where that exceeds `SAME`.
+
+Clips of one model are too much alike for these samples. Where the files are there, `Closer` reads the few clips that
+exceed `LOOSE` once more, frame by frame and four times as fine, and has the last word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import MediaError
+from footage.errors import FootageError, MediaError
 from footage.media.decode import Frames
 from footage.media.reader import Footage
 
@@ -87,11 +91,36 @@ SURE = 0.976
 """Correlation of either, above which it counts no more: else a background that is the same would do."""
 BLOCK = 1 << 14
 """Clips that are compared at once."""
+LOOSE = 0.87
+"""Likeness from which on a clip that is judged is looked at closely, where its file is there."""
+CLOSE = 64
+"""Pixels along each side of the frames that are looked at closely; they are compared at half as many."""
+CLOSE_WAVES = 24
+"""Cosine waves along each side that are compared."""
+CLOSE_FRAMES = 16
+"""Frames of a copy that are looked at closely, at most."""
+CLOSE_STEPS = (0.03, 0.015, 0.008, 0.004)
+"""How far places are moved there, by half of those frames and then by all; see `_WAYS`."""
+WHOLE = (1.0, 0.0, 0.0)
+"""The part of a picture that is all of it: share of its sides, and where it begins down and right."""
+SURELY = 6.05
+"""Closeness from which on a clip is the same; see `Closer` (docs/trust.md has the rates of errors)."""
+TOGETHER = (-1.1, 0.7)
+"""Samples between which a copy begins with its clip."""
+ELSEWHERE = 0.9
+"""How much closer a mirror image has to be, or a copy that begins elsewhere: of so many places some fit by chance."""
+QUIET = 0.3
+"""Mean deviation of what moves, in grey levels, below which a close look has pictures alone to go by."""
+SURELY_QUIET = 3.5
+"""What is asked of the pictures then, on Fisher's scale."""
 
 Samples = npt.NDArray[np.uint8]
 CodeRows = npt.NDArray[np.uint64]
 Values = npt.NDArray[np.float32]
 Comparison = tuple[Values, Values, npt.NDArray[np.bool_]]
+Shown = tuple[Frames, npt.NDArray[np.int64]]
+"""Frames (N, CLOSE, CLOSE, 3), each other than the one before it, and when each begins and the last ends, (N + 1,), in
+ticks of `RATE` · 2 · `TICKS` a second."""
 
 
 def make_samples(frames: Frames) -> Samples:
@@ -271,22 +300,39 @@ Reader = Callable[[Sequence[int]], dict[int, Samples]]
 """What returns the samples of clips, by number."""
 
 
-def find(codes: Codes, copy: Samples, read: Reader) -> Match | None:
+def find(codes: Codes, copy: Samples, read: Reader, closer: Closer | None = None) -> Match | None:
     """Return the clip that a copy was made from, None where none fits.
 
     First clips that begin as it does; then those in the midst of which it may begin; then the same of its mirror image.
+
+    Args:
+        codes: of all clips.
+        copy: samples, (S, WIDTH).
+        read: what returns the samples of clips.
+        closer: what reads the files of copy and clips; without it, samples alone decide.
     """
     last = int(codes.lengths.max(initial=0))
     shifted = [(phase, begin) for begin in range(last) for phase in range(STRIDE)][1:]
     for samples in (copy, mirrored(copy)):
         for begins in ([(0, 0)], shifted):
-            if (match := best_of(codes, samples, read, begins)) is not None:
+            look = None if closer is None else partial(closer.closeness, mirrored=samples is not copy)
+            if (match := best_of(codes, samples, read, begins, look)) is not None:
                 return match if samples is copy else replace(match, mirrored=True)
     return None
 
 
-def best_of(codes: Codes, copy: Samples, read: Reader, begins: Sequence[tuple[int, int]]) -> Match | None:
-    """Return the best match of those that begin at some moments, each (samples left out of the copy, moment)."""
+def best_of(
+    codes: Codes,
+    copy: Samples,
+    read: Reader,
+    begins: Sequence[tuple[int, int]],
+    look: Callable[[int, Values], tuple[float, Values] | None] | None = None,
+) -> Match | None:
+    """Return the best match of those that begin at some moments, each (samples left out of the copy, moment).
+
+    `look` has the last word: it returns how close a clip is at a place, above 0 where it is the same, and a better
+    place; None where it cannot say.
+    """
     nearest: dict[int, tuple[float, int, int]] = {}
     for phase in sorted({phase for phase, _ in begins if phase < len(copy)}):
         own = make_codes(copy[phase:], CROPS[:1])[:, 0]
@@ -299,7 +345,14 @@ def best_of(codes: Codes, copy: Samples, read: Reader, begins: Sequence[tuple[in
         return None
     places = np.array([[*CROPS[nearest[clip][1]], nearest[clip][2]] for clip in samples], dtype=np.float32)
     likeness, places, same = compare(copy, list(samples.values()), places)
-    best = int(np.argmax(np.where(same, likeness, -2.0)))
+    if look is not None:
+        close = np.where(same, likeness - 2, -np.inf)  # below any that was looked at
+        for i in np.flatnonzero(likeness >= LOOSE):
+            if (looked := look(list(samples)[i], places[i])) is not None:
+                (close[i], places[i]), same[i] = looked, looked[0] >= 0
+        best = int(np.argmax(np.where(same, close, -np.inf)))
+    else:
+        best = int(np.argmax(np.where(same, likeness, -2.0)))
     part, _, _, begin_at = places[best].tolist()
     return Match(list(samples)[best], float(likeness[best]), max(0.0, begin_at / RATE), part) if same[best] else None
 
@@ -450,3 +503,121 @@ class _Laid:
             )
             found.append(product / (np.sqrt(lengths[0] * lengths[1]) + 1e-3))
         return np.asarray(found, dtype=np.float32)
+
+
+def read_shown(path: Path) -> Shown:
+    """Return the frames of the first 24 seconds of a video or a picture, and when they are shown.
+
+    Raises:
+        MediaError: no frame can be had from it.
+    """
+    kept, begins, ticks = list[Frames](), list[int](), 0
+    for chunk in Footage(path).chunks(height=CLOSE, width=CLOSE, channels=3, fps=2 * RATE * TICKS, fit="stretch"):
+        for frame in chunk[: 2 * LONGEST * TICKS - ticks]:
+            if not kept or (frame != kept[-1]).any():
+                kept.append(frame.copy())
+                begins.append(ticks)
+            ticks += 1
+        if ticks == 2 * LONGEST * TICKS:
+            break
+    return np.stack(kept), np.array([*begins, ticks], dtype=np.int64)
+
+
+class Closer:
+    """Looks at a copy and at clips frame by frame. Each frame of the copy has the best of three of the clip beside it.
+
+    What moves, what stands still and colours are correlated, on Fisher's scale; and it counts how little of what is
+    left between them is coarse: compressing leaves fine differences, another clip coarse ones. The weights are those of
+    the widest gap between copies and other clips (docs/LOG.md says of which).
+
+    Args:
+        copy: its file.
+        file: what returns a clip's file; where it raises an error of `footage`, nothing is said of the clip.
+    """
+
+    def __init__(self, copy: Path, file: Callable[[int], Path]) -> None:
+        self._read = lru_cache(maxsize=2 * JUDGED)(read_shown)
+        self._copy, self._file = copy, file
+
+    def closeness(self, clip: int, place: Values, *, mirrored: bool) -> tuple[float, Values] | None:
+        """Return by how much a clip is closer than is asked for, and the place (4,) where it is, near `place`."""
+        try:
+            frames, begins = self._read(self._copy)
+            theirs = self._read(self._file(clip))
+        except FootageError:
+            return None
+        chosen = np.unique(np.linspace(0, len(frames) - 1, min(CLOSE_FRAMES, len(frames))).round().astype(int))
+        middles = (begins[chosen] + begins[chosen + 1]) / 2
+        ours = _waves_of(_close_planes(frames[chosen][:, :, ::-1] if mirrored else frames[chosen]), WHOLE)
+        bright = _close_planes(theirs[0], 1)
+        framed, counted = (_ORDERS > 0) & (_ORDERS <= 12), (_ORDERS > 0) & (_ORDERS <= 16)
+
+        def beside(place: Values, every: int) -> tuple[npt.NDArray[np.int64], Values]:
+            """Return the frames of the clip that lie best beside each of so many of the copy, and their waves."""
+            ticks = np.clip(middles[::every] + place[3] * 2 * TICKS, 0, theirs[1][-1] - 1)
+            shown = np.searchsorted(theirs[1], ticks, side="right") - 1
+            near = np.clip(shown[:, None] + [-1, 0, 1], 0, len(theirs[0]) - 1)  # (T, 3)
+            used = np.unique(near)
+            seen = _waves_of(bright[used], place[:3])[np.searchsorted(used, near), 0]  # (T, 3, waves, waves)
+            best = ((seen - ours[::every, :1])[..., framed] ** 2).sum(axis=2).argmin(axis=1)
+            return near[np.arange(len(near)), best], seen[np.arange(len(near)), best]
+
+        def fit(every: int, places: Values) -> Values:
+            apart = [((beside(place, every)[1] - ours[::every, 0])[:, counted] ** 2).sum() for place in places]
+            return -np.array(apart, dtype=np.float32)
+
+        places = np.stack([place, np.float32([*WHOLE, place[3]])])
+        places, fits = _settled(partial(fit, 2), places, CLOSE_STEPS[:2])
+        places, _ = _settled(partial(fit, 1), places[[fits.argmax()]], CLOSE_STEPS[2:])
+        place = places[0]
+        seen = _waves_of(_close_planes(theirs[0][beside(place, 1)[0]]), place[:3])
+        pair = [waves[:, 0] for waves in (ours, seen)]
+        means = [bright.mean(axis=0) for bright in pair]
+        moves = [bright - mean for bright, mean in zip(pair, means, strict=True)]
+        still = _alike(*means, counted)
+        if np.sqrt(float((moves[0][:, counted] ** 2).sum()) / len(ours)) / (CLOSE // 2) < QUIET:
+            return still - SURELY_QUIET, place
+        left = ((pair[0] - pair[1]) ** 2).mean(axis=0)
+        coarse, fine = left[counted & (_ORDERS <= 5)].mean(), left[counted & (_ORDERS > 8)].mean()
+        evenness = -0.5 * float(np.log((coarse + 0.01) / (fine + 0.01)))
+        motion, colour = _alike(*moves, framed), _alike(ours[:, 1:], seen[:, 1:], _ORDERS <= 8)
+        asked = SURELY + ELSEWHERE * (mirrored or not TOGETHER[0] <= place[3] <= TOGETHER[1])
+        return 2 * min(motion, 2.0) + still + min(colour, 1.0) + evenness - asked, place
+
+
+def _close_planes(frames: Frames, planes: int = 3) -> Values:
+    """Return brightness and two colours of frames, or brightness alone, (N, planes, CLOSE, CLOSE)."""
+    red, green, blue = np.moveaxis(frames.astype(np.float32), -1, 0)
+    shown = [0.3 * red + 0.59 * green + 0.11 * blue, (blue - (red + green) / 2) / 2, (red - green) / 2]
+    return np.stack(shown[:planes], axis=1)
+
+
+def _waves_of(planes: Values, place: Sequence[float] | Values) -> Values:
+    """Return cosine coefficients (N, P, waves, waves) of a part (3,) of planes (N, P, CLOSE, CLOSE); see `WHOLE`."""
+    half, pixel = CLOSE // 2, np.arange(CLOSE)
+    waves = np.cos(np.pi * (np.arange(half) + 0.5) * np.arange(CLOSE_WAVES)[:, None] / half) * np.sqrt(2 / half)
+    lines = []
+    for begin in place[1:3]:
+        edge = (begin + place[0] * np.arange(half + 1) / half) * CLOSE
+        shared = (np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)).clip(0)  # (half, CLOSE)
+        lines.append((waves @ (shared / shared.sum(axis=1, keepdims=True))).astype(np.float32))
+    across = planes.reshape(-1, CLOSE) @ lines[1].T  # one product of all lines is quicker than one of each picture
+    return np.asarray(lines[0] @ across.reshape(*planes.shape[:3], CLOSE_WAVES))
+
+
+_ORDERS = np.add.outer(np.arange(CLOSE_WAVES), np.arange(CLOSE_WAVES))
+"""Order of each coefficient of a close look: down and right together."""
+
+
+def _alike(ours: Values, theirs: Values, counted: npt.NDArray[np.bool_]) -> float:
+    """Return how coefficients (..., waves, waves) of a copy and a clip correlate, on Fisher's scale.
+
+    Where the mean is counted too, as of colours, all weigh alike; else each by the root of its order. Differences are
+    lost in a grey level of noise, those of colours in one and a half.
+    """
+    flat = bool(counted[0, 0])
+    weight = np.sqrt(_ORDERS[counted]).astype(np.float32) ** (1 - flat)
+    a, b = (values[..., counted] * weight for values in (ours, theirs))
+    lost = (1.5 if flat else 1.0) ** 2 * float((weight**2).sum()) * (a.size // len(weight))
+    length = np.sqrt((float((a * a).sum()) + lost) * (float((b * b).sum()) + lost))
+    return float(np.arctanh(np.clip((float((a * b).sum()) + lost) / length, -0.99999, 0.99999)))
