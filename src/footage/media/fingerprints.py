@@ -566,7 +566,7 @@ class Closer:
             apart = [((beside(place, every)[1] - ours[::every, 0])[:, counted] ** 2).sum() for place in places]
             return -np.array(apart, dtype=np.float32)
 
-        places = np.stack([place, np.float32([*WHOLE, place[3]])])
+        places = np.array([place, [*WHOLE, place[3]]], dtype=np.float32)
         places, fits = _settled(partial(fit, 2), places, CLOSE_STEPS[:2])
         places, _ = _settled(partial(fit, 1), places[[fits.argmax()]], CLOSE_STEPS[2:])
         place = places[0]
@@ -574,13 +574,13 @@ class Closer:
         pair = [waves[:, 0] for waves in (ours, seen)]
         means = [bright.mean(axis=0) for bright in pair]
         moves = [bright - mean for bright, mean in zip(pair, means, strict=True)]
-        still = _alike(*means, counted)
+        still = _alike(means[0], means[1], counted)
         if np.sqrt(float((moves[0][:, counted] ** 2).sum()) / len(ours)) / (CLOSE // 2) < QUIET:
             return still - SURELY_QUIET, place
         left = ((pair[0] - pair[1]) ** 2).mean(axis=0)
         coarse, fine = left[counted & (_ORDERS <= 5)].mean(), left[counted & (_ORDERS > 8)].mean()
         evenness = -0.5 * float(np.log((coarse + 0.01) / (fine + 0.01)))
-        motion, colour = _alike(*moves, framed), _alike(ours[:, 1:], seen[:, 1:], _ORDERS <= 8)
+        motion, colour = _alike(moves[0], moves[1], framed), _alike(ours[:, 1:], seen[:, 1:], _ORDERS <= 8)
         asked = SURELY + ELSEWHERE * (mirrored or not TOGETHER[0] <= place[3] <= TOGETHER[1])
         return 2 * min(motion, 2.0) + still + min(colour, 1.0) + evenness - asked, place
 
