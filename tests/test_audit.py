@@ -61,6 +61,14 @@ def test_from_how_many_clips_on_novelty_was_measured(dataset, monkeypatch):
     assert dict(Audit(dataset).summary)["novelty"].startswith("no copies were found")
 
 
+@pytest.mark.parametrize(("width", "told"), [(32, False), (24, True)])
+def test_pictures_that_were_cut_are_said_to_be(dataset, monkeypatch, width, told):
+    """The sources are 4:3, and the frames 24 high."""
+    info = replace(dataset.info, width=width, settings={"fit": "crop"})
+    monkeypatch.setattr(dataset, "info", info)
+    assert ("is cut off: --size auto" in dict(Audit(dataset).summary)["source sizes"]) == told
+
+
 def test_terminal(dataset):
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(Audit(dataset, ADVICE).text())

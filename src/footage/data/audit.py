@@ -106,12 +106,7 @@ class Audit:
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
         if sizes:
-            shapes = {s.width / s.height for s in sources if s.width and s.height}
-            cut = info.settings.get("fit") == "crop" and any(
-                abs(shape * info.height / info.width - 1) > CUT for shape in shapes
-            )
-            about = "; what does not fit is cut off: --size auto makes a data set of their shape" * cut
-            summary.append(("source sizes", _counted(sizes) + about))
+            summary.append(("source sizes", _counted(sizes) + self.cut_off))
         if rates:
             summary.append(("source fps", _counted(rates)))
         if notes := Counter(note for source in sources for note in source.notes):
@@ -123,6 +118,15 @@ class Audit:
             named = {f"{k}, such as {examples[k]}" if k in examples else k: n for k, n in ignored.items()}
             summary.append(("files not taken", _counted(Counter(named))))
         return summary
+
+    @functools.cached_property
+    def cut_off(self) -> str:
+        """What is said where sources have another shape than the frames and were cut to it; empty where nothing was."""
+        info = self.dataset.info
+        shapes = {row.width / row.height for row in self.dataset.sources if row.width and row.height}
+        cut = any(abs(shape * info.height / info.width - 1) > CUT for shape in shapes)
+        wanted = cut and info.settings.get("fit") == "crop"
+        return "; what does not fit is cut off: --size auto makes a data set of their shape" if wanted else ""
 
     @functools.cached_property
     def captions(self) -> str:
