@@ -127,6 +127,25 @@ def test_still_real_clips_give_no_ratio() -> None:
     assert figures["spectrum_distance"].value == 1
 
 
+def test_windows_of_few_clips_are_worth_few_clips() -> None:
+    rng = np.random.default_rng(4)
+    sides = []  # 16 clips, each noise of a strength of its own: 6 windows of a clip tell what one tells
+    for _ in range(2):
+        strength = rng.uniform(0.3, 1, (16, 1, 1, 1, 1))
+        sides.append((rng.integers(0, 256, (16, 24, 16, 16, 3)) * strength).astype(np.uint8))
+    how: dict[str, Any] = {"frames": 4, "metrics": "fvd,prdc,motion", "resamples": 40}
+    many = measured(Fixed(sides[0]), Fixed2(sides[1]), clips=96, **how)
+    few = measured(Fixed(sides[0]), Fixed2(sides[1]), clips=16, protocol="styleganv-fvd16", repeats=1, **how)
+    for name in ("frechet", "motion_ratio", "motion_distance", "track_distance"):
+        one, other = few[name].interval, many[name].interval
+        assert one is not None and other is not None
+        assert 0.5 < (other.high - other.low) / (one.high - one.low) < 2, f"{name}: not 6**.5 times narrower"
+    assert many["frechet"].clips == (96, 96)
+    assert many["precision"].clips == (16, 16), "windows of a clip are no neighbours of each other"
+    three = measured(Fixed(sides[0][:3]), Fixed2(sides[1]), clips=16, frames=4, metrics="motion", resamples=9)
+    assert three["motion_distance"].interval is None and three["motion_ratio"].interval is None
+
+
 def floor(source: Noise, count: int) -> tuple[RealClips, FloorClips]:
     """Return the reference of training clips, and the floor beside it."""
     protocol = EvaluationOptions(clips=count, frames=16).full_protocol()

@@ -203,3 +203,22 @@ def test_the_interval_of_a_kernel_distance_covers() -> None:
 def test_gaussians_refuse_what_does_not_fit() -> None:
     with pytest.raises(ConfigError, match="give at least 2 clips"):
         frechet(gaussian(np.zeros((1, 3))), Gaussian(3))
+
+
+def test_windows_of_few_sources_are_worth_few_clips() -> None:
+    sources, m = 16, 16
+    within, between = 0.5, 1.0  # variances; so rho = 1 / 1.5
+    rng = np.random.default_rng(3)
+    widths, plain = [], []
+    for _ in range(30):
+        values = np.repeat(rng.normal(0, between**0.5, sources), m) + rng.normal(0, within**0.5, sources * m)
+        owners = np.repeat(np.arange(sources), m)
+        low, high = mean_interval([torch.from_numpy(values)], seed=0, sources=[owners], resamples=200)
+        widths.append(high - low)
+        low, high = mean_interval([torch.from_numpy(values)], seed=0, resamples=200)
+        plain.append(high - low)
+    rho = between / (between + within)
+    effect = 1 + (m - 1) * rho  # Kish 1965
+    error = ((between + within) / (sources * m) * effect) ** 0.5
+    assert np.mean(widths) == pytest.approx(3.92 * error, rel=0.15)
+    assert np.mean(widths) / np.mean(plain) == pytest.approx(effect**0.5, rel=0.15)

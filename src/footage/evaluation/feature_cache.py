@@ -308,17 +308,33 @@ class ClipFeatures:
     """Vectors by name: those of the networks, PIXEL_FEATURES, SMALL_COPIES and GLANCE."""
     each: dict[str, int]
     """Rows of a clip, by name."""
-    labels: Labels
-    """Class of each clip, (N,), or -1."""
+    numbers: Labels
+    """Which clips of the set these are, (N,)."""
 
     @property
     def count(self) -> int:
-        return len(self.labels)
+        return len(self.numbers)
+
+    @property
+    def labels(self) -> Labels:
+        """Class of each clip, (N,), or -1."""
+        return self.clips.labels[self.numbers]
+
+    @property
+    def sources(self) -> Labels:
+        """Number of what each clip was cut from, (N,)."""
+        return self.clips.sources[self.numbers]
 
     def in_memory(self) -> ClipFeatures:
         """Return the same in memory, to outlive the cache: for a few hundred clips."""
         rows: dict[str, Rows] = {name: rows[0 : rows.shape[0]] for name, rows in self.rows.items()}
-        return ClipFeatures(self.clips, rows, self.each, self.labels)
+        return ClipFeatures(self.clips, rows, self.each, self.numbers)
+
+    def one_a_clip(self) -> ClipFeatures:
+        """Return the first window of each clip: of one that several windows were cut from, the others are left out."""
+        names = [self.clips.named(int(number))[0] for number in self.numbers]
+        first = dict(zip(reversed(names), reversed(range(self.count)), strict=True))
+        return self if len(first) == self.count else self.chosen(np.sort(np.array([*first.values()])))
 
     def chosen(self, numbers: Labels) -> ClipFeatures:
         rows: dict[str, Rows] = {}
@@ -326,7 +342,7 @@ class ClipFeatures:
             each = self.each[name]
             every = (numbers[:, None] * each + np.arange(each)).reshape(-1)
             rows[name] = SelectedRows(known, every)
-        return ClipFeatures(self.clips, rows, self.each, self.labels[numbers])
+        return ClipFeatures(self.clips, rows, self.each, self.numbers[numbers])
 
 
 Vectors = dict[str, npt.NDArray[Any]]
@@ -427,4 +443,4 @@ def extract_features(
             if on_progress is not None:
                 on_progress(done, clips.count)
     each_of = {name: entry.each for name, entry in entries.items()}
-    return ClipFeatures(clips, dict(entries), each_of, clips.labels)
+    return ClipFeatures(clips, dict(entries), each_of, np.arange(clips.count))

@@ -29,28 +29,39 @@ from footage.evaluation.features import NetworkInfo
 from footage.evaluation.protocols import Protocol
 from footage.evaluation.results import Better, Figure, Floor, Interval, Tier
 from footage.media.geometry import VolumeScale
-from footage.metrics.bootstrap import LEVEL, centred, counts
+from footage.metrics.bootstrap import LEAST_SOURCES, LEVEL, centred, counts
 from footage.metrics.distances import Gaussian, Rows, blocks, gaussian
 
-HOW = "clips of both sides drawn anew {} times with replacement; quantiles of the figure around their mean"
+HOW = (
+    "clips of both sides drawn anew {} times with replacement, all windows of a file together; quantiles of the figure "
+    "around their mean"
+)
 """How an interval was found."""
-HOW_ONE = "clips drawn anew {} times with replacement; quantiles of the figure around their mean"
+HOW_ONE = (
+    "clips drawn anew {} times with replacement, all windows of a file together; quantiles of the figure around their "
+    "mean"
+)
 """The same, for figures of one side."""
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How often each clip of a set is drawn, draw by draw."""
+    """How often each clip of a set is drawn, draw by draw: all clips of a source as often."""
 
     weights: npt.NDArray[np.uint8]
-    """(R, N); each row sums to N."""
+    """(R, N); a row sums to N where all sources have as many clips."""
 
     @classmethod
-    def of(cls, clips: int, number: int, seed: int, side: int) -> Bootstrap:
-        """Draw `clips` clips `number` times; sides are told apart, networks are not."""
-        weights = np.empty((number, clips), dtype=np.uint8)
-        for draw in range(number):
-            weights[draw] = counts(clips, draw, seed, side)
+    def of(cls, sources: Labels, number: int, seed: int, side: int) -> Bootstrap:
+        """Draw the sources of N clips, (N,), `number` times, never where they are fewer than LEAST_SOURCES.
+
+        Sides are told apart, networks are not.
+        """
+        own = np.unique(sources, return_inverse=True)[1]
+        there = int(own.max()) + 1
+        weights = np.empty((number if there >= LEAST_SOURCES else 0, len(sources)), dtype=np.uint8)
+        for draw, row in enumerate(weights):
+            row[:] = counts(there, draw, seed, side)[own]
         return cls(weights)
 
     def __len__(self) -> int:
@@ -59,6 +70,11 @@ class Bootstrap:
     def gaussian(self, rows: Rows, draw: int, each: int = 1) -> Gaussian:
         """Return mean and covariance of the rows of a draw; a clip has `each` rows."""
         return gaussian(rows, torch.from_numpy(np.repeat(self.weights[draw], each)))
+
+    @property
+    def sizes(self) -> Tensor:
+        """How many clips each draw has, (R, 1), float64."""
+        return torch.from_numpy(self.weights.sum(axis=1, dtype=np.float64))[:, None]
 
     def means(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return the mean (D,) of vectors (N, D), one a clip, and that of each draw (R, D), float64."""
@@ -69,7 +85,7 @@ class Bootstrap:
                 whole, drawn = values.sum(dim=0), weights @ values
             else:
                 whole, drawn = whole + values.sum(dim=0), drawn + weights @ values
-        return whole / rows.shape[0], drawn / rows.shape[0]
+        return whole / rows.shape[0], drawn / self.sizes
 
 
 def interval(value: float, drawn: Sequence[float], how: str = HOW) -> Interval | None:
@@ -86,7 +102,7 @@ def of_means(
 ) -> tuple[float | None, Interval | None]:
     """Return a function of both sides' means, and its interval; see `Bootstrap.means`."""
     value = function(made[0], real[0])
-    drawn = [function(a, b) for a, b in zip(made[1], real[1], strict=True)]
+    drawn = [function(a, b) for a, b in zip(made[1], real[1], strict=False)]  # none where a side has none
     known = [one for one in drawn if one is not None]
     return value, None if value is None or len(known) < len(drawn) else interval(value, known)
 
@@ -200,7 +216,8 @@ class FigureInputs:
 
     @property
     def resamples(self) -> int:
-        return len(self.made_draws)
+        """How often both sides are drawn anew; 0 where one has too few sources."""
+        return min(len(self.made_draws), len(self.real_draws))
 
     def real_in_memory(self) -> FigureInputs:
         """Return what is known of the real clips, to outlive the cache; they also stand for what is judged."""
@@ -215,7 +232,7 @@ class FigureInputs:
         """Return the floor's two sides in the place of what is judged and what it is judged by, without intervals."""
         if self.floor is None:
             return None
-        draws = [Bootstrap.of(side.count, 0, self.seed, number) for number, side in enumerate(self.floor)]
+        draws = [Bootstrap.of(side.sources, 0, self.seed, number) for number, side in enumerate(self.floor)]
         labels = self.real_labels
         return replace(
             self,

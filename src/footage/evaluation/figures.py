@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -132,8 +132,12 @@ def kernel_distances(inputs: FigureInputs, metric: str, of: str) -> Measured:
             floors = [kernel_distance(*(side.rows[name] for side in inputs.floor)).value for name in group.names]
         values = [part.value for part in parts]
         means = [torch.stack([getattr(part, side) for part in parts]).mean(dim=0) for side in ("first", "second")]
-        low, high = mean_interval(means, seed=inputs.seed, scale=2.0, resamples=max(2, inputs.resamples))
-        how = f"clips of both sides drawn anew {inputs.resamples} times, the distance linearised in them"
+        sources, resamples = (inputs.made.sources, inputs.real.sources), max(2, inputs.resamples)
+        low, high = mean_interval(means, seed=inputs.seed, sources=sources, scale=2.0, resamples=resamples)
+        how = (
+            f"clips of both sides drawn anew {inputs.resamples} times, all windows of a file together, the distance "
+            "linearised in them"
+        )
         figures.append(
             inputs.figure(
                 metric,
@@ -155,7 +159,12 @@ LEAST_MANIFOLD = 2 * DENSITY_K + 1
 
 
 def prdc(inputs: FigureInputs) -> Measured:
-    """Return precision, recall, density and coverage of networks that describe whole clips, not of too few clips."""
+    """Return precision, recall, density and coverage of networks that describe whole clips, not of too few clips.
+
+    Each clip gives one window: several of one clip would be each other's nearest neighbours, and their balls too small.
+    """
+    beside = inputs.floor and (inputs.floor[0].one_a_clip(), inputs.floor[1].one_a_clip())
+    inputs = replace(inputs, made=inputs.made.one_a_clip(), real=inputs.real.one_a_clip(), floor=beside)
     figures: list[Figure] = []
     for group in inputs.groups("clip") if min(inputs.counts) >= LEAST_MANIFOLD else []:
         parts = [manifold(inputs.made.rows[name], inputs.real.rows[name]) for name in group.names]
@@ -164,8 +173,12 @@ def prdc(inputs: FigureInputs) -> Measured:
             floors = [manifold(*(side.rows[name] for side in inputs.floor)) for name in group.names]
         for name, side in NAMES.items():
             by_clip = torch.stack([getattr(part, name) for part in parts])  # network, clip
-            low, high = mean_interval([by_clip.mean(dim=0)], seed=inputs.seed, resamples=max(2, inputs.resamples))
-            how = f"clips of the {side} side drawn anew {inputs.resamples} times, the neighbourhoods held fast"
+            sources, resamples = getattr(inputs, side).sources, max(2, inputs.resamples)
+            low, high = mean_interval([by_clip.mean(dim=0)], seed=inputs.seed, sources=[sources], resamples=resamples)
+            how = (
+                f"clips of the {side} side drawn anew {inputs.resamples} times, all of a file together, the "
+                "neighbourhoods held fast"
+            )
             values = by_clip.mean(dim=1).tolist()
             figures.append(
                 inputs.figure(
@@ -192,6 +205,7 @@ def inception(inputs: FigureInputs) -> Measured:
         parts = inception_score(inputs.made.rows[name])
         mean, real = statistics.mean(parts), statistics.mean(inception_score(inputs.real.rows[name]))
         reach = T_NINE * statistics.stdev(parts) / SPLITS**0.5
+        apart = len(np.unique(inputs.made.sources)) == inputs.made.count  # else splits share files
         how = f"Student's distribution over the {SPLITS} splits"
         figures.append(
             inputs.figure(
@@ -202,7 +216,7 @@ def inception(inputs: FigureInputs) -> Measured:
                 better="higher",
                 group=group,
                 by_network=[mean],
-                interval=Interval(mean - reach, mean + reach, LEVEL, how),
+                interval=Interval(mean - reach, mean + reach, LEVEL, how) if apart else None,
                 real=real,
                 note=f"mean of {SPLITS} splits, {statistics.stdev(parts):.3g} standard deviation between them",
             )
@@ -230,7 +244,8 @@ def label_accuracy(inputs: FigureInputs) -> Measured:
             by_side.append(accuracy(side.rows[name], wanted).view(-1, side.each[name]).mean(dim=1))
         made, real = by_side
         assert made is not None
-        drawn = [float(torch.from_numpy(w).double() @ made) / len(made) for w in inputs.made_draws.weights]
+        weights = torch.from_numpy(inputs.made_draws.weights).double()
+        drawn = (weights @ made / inputs.made_draws.sizes[:, 0]).tolist()
         value = float(made.mean())
         figures.append(
             inputs.figure(
@@ -262,7 +277,8 @@ def spread(mean: Tensor, square: Tensor) -> float:
 def _spreads(rows: Rows, draws: Bootstrap | None = None) -> tuple[Tensor, Tensor]:
     """Return mean and mean square of the vectors less their first one, (2 D,), and those of each draw (R, 2 D)."""
     count, size = rows.shape
-    weights = np.empty((0, count), dtype=np.uint8) if draws is None else draws.weights
+    draws = draws or Bootstrap(np.empty((0, count), dtype=np.uint8))
+    weights = draws.weights
     start = torch.from_numpy(np.asarray(rows[0:1], dtype=np.float64))
     whole = torch.zeros(2 * size, dtype=torch.float64)
     drawn = torch.zeros(len(weights), 2 * size, dtype=torch.float64)
@@ -271,7 +287,7 @@ def _spreads(rows: Rows, draws: Bootstrap | None = None) -> tuple[Tensor, Tensor
         both = torch.cat([moved, moved.square()], dim=1)
         whole += both.sum(dim=0)
         drawn += torch.from_numpy(weights[:, first : first + len(block)]).double() @ both
-    return whole / count, drawn / count
+    return whole / count, drawn / draws.sizes
 
 
 def _ratio_of_spreads(made: Tensor, real: Tensor) -> float | None:
@@ -286,7 +302,7 @@ def _spread_ratio(inputs: FigureInputs, name: str) -> tuple[float | None, list[f
         _spreads(inputs.made.rows[name], inputs.made_draws),
         _spreads(inputs.real.rows[name], inputs.real_draws),
     )
-    drawn = [_ratio_of_spreads(a, b) for a, b in zip(made[1], real[1], strict=True)]
+    drawn = [_ratio_of_spreads(a, b) for a, b in zip(made[1], real[1], strict=False)]
     floor = _ratio_of_spreads(*(_spreads(side.rows[name])[0] for side in inputs.floor)) if inputs.floor else None
     return _ratio_of_spreads(made[0], real[0]), drawn, floor
 
@@ -307,8 +323,8 @@ def spread_within_labels(inputs: FigureInputs, name: str) -> dict[str, float]:
     return ratios
 
 
-def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) -> Tensor:
-    """Return 1 - SSIM of random pairs of small copies, (PAIRS,)."""
+def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) -> tuple[Tensor, Labels]:
+    """Return 1 - SSIM of random pairs of small copies, (PAIRS,), and which clips they are, (2, PAIRS)."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xBA125]))
     first = rng.integers(side.count, size=PAIRS)
     second = (first + 1 + rng.integers(side.count - 1, size=PAIRS)) % side.count
@@ -319,7 +335,7 @@ def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) ->
             copies: Frames = SelectedRows(side.rows[SMALL_COPIES], numbers)[:]
             clips.append(from_uint8(copies.reshape(len(numbers), *shape)))
         values.append(1 - ssim(*clips).mean(dim=1))
-    return torch.cat(values)
+    return torch.cat(values), np.stack([first, second])
 
 
 def diversity(inputs: FigureInputs) -> Measured:
@@ -378,13 +394,17 @@ def _variety_figure(
 
 
 def ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
-    """Return how dissimilar pairs of clips are by SSIM, made : real."""
-    sides = [_similar(side, small, inputs.seed) for side in (inputs.made, inputs.real)]
-    draws = [Bootstrap.of(PAIRS, inputs.resamples, inputs.seed, number) for number in range(2)]
+    """Return how dissimilar pairs of clips are by SSIM, made : real.
+
+    Of draws, the mean over pairs is linearised in the clips, as a statistic of second order is (Hoeffding 1948): a pair
+    counts as often as its first clip is drawn and as its second one is, less once.
+    """
     means = []
-    for values, draw in zip(sides, draws, strict=True):
-        weights = torch.from_numpy(draw.weights).double()
-        means.append((values.mean().view(1), (weights @ values / PAIRS).view(-1, 1)))
+    for side, draws in ((inputs.made, inputs.made_draws), (inputs.real, inputs.real_draws)):
+        values, pairs = _similar(side, small, inputs.seed)
+        mean, more = values.double().mean(), draws.weights[:, pairs].sum(axis=1, dtype=np.float64) - 2
+        drawn = mean + torch.from_numpy(more) @ (values.double() - mean) / PAIRS
+        means.append((mean.view(1), drawn.view(-1, 1)))
 
     def ratio(made: Tensor, real: Tensor) -> float | None:
         return float(made[0] / real[0]) if float(real[0]) > ALIKE else None
@@ -392,7 +412,7 @@ def ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figur
     value, spread_of = of_means(ratio, *means)
     floor = None
     if inputs.floor and min(side.count for side in inputs.floor) > 1:
-        floor = ratio(*(_similar(side, small, inputs.seed).mean().view(1) for side in inputs.floor))
+        floor = ratio(*(_similar(side, small, inputs.seed)[0].mean().view(1) for side in inputs.floor))
     return inputs.figure(
         "diversity",
         "ssim_diversity",
@@ -554,7 +574,7 @@ def energy_distance(inputs: FigureInputs) -> Figure:
     if float(real.mean()) <= STILL:
         return inputs.figure("motion", "motion_distance", label, None, better="lower", note="real clips are stills")
     drawn = []
-    for a, b in zip(inputs.made_draws.weights, inputs.real_draws.weights, strict=True):
+    for a, b in zip(inputs.made_draws.weights, inputs.real_draws.weights, strict=False):
         again = [values.repeat_interleave(torch.from_numpy(w).long()) for values, w in ((made, a), (real, b))]
         drawn.append(motion_distance(*again))
     floor = motion_distance(*(column(side, place) for side in inputs.floor)) if inputs.floor else None

@@ -76,9 +76,10 @@ class Neighbours:
     usual: float
     """The distance that ratios are of."""
 
-    def summary(self) -> Space:
+    def summary(self, sources: int) -> Space:
+        """Return what is told of a space; the clips were cut from so many files."""
         below = (self.ratios < REPEATED).double()
-        low, high = share_interval(int(below.sum()), len(below))
+        low, high = share_interval(float(below.mean()) * sources, sources)
         places = torch.linspace(0, 1, 101, dtype=torch.float64)
         return Space(
             name=self.name,
@@ -89,7 +90,7 @@ class Neighbours:
             least=float(self.ratios.min()),
             below=float(below.mean()),
             below_real=float((self.ratios_real < REPEATED).double().mean()),
-            interval=Interval(low, high, LEVEL, "Wilson's interval of a share"),
+            interval=Interval(low, high, LEVEL, "Wilson's interval of a share, as if each file gave one clip"),
             usual=self.usual,
             ratios=tuple(self.ratios.quantile(places).tolist()),
             ratios_real=tuple(self.ratios_real.quantile(places).tolist()),
@@ -233,7 +234,7 @@ def find_memorisation(
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
     with seconds.of("nearest pairs"):
         pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
-    summaries = tuple(space.summary() for space in spaces)
+    summaries = tuple(space.summary(len(np.unique(made.sources))) for space in spaces)
     return Memorisation(
         how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet, substituted=not heldout
     )

@@ -240,7 +240,7 @@ class Evaluator:
         made_clips, real_clips = self.clips if repeat == 0 else plan.clips(self.options.seed, repeat)
         made = self._features(made_clips, "clips that are judged")
         if known is not None:
-            return replace(known, made=made, made_draws=Bootstrap.of(made.count, known.resamples, seed, 0))
+            return replace(known, made=made, made_draws=Bootstrap.of(made.sources, known.resamples, seed, 0))
         real = self._features(real_clips, "real clips")
         floor = None
         if repeat == 0:
@@ -253,7 +253,7 @@ class Evaluator:
                 others = self._features(first, "real clips for the floor")
                 floor = (others, real if second is real_clips else self._features(second, "real clips for the floor"))
         resamples = self.options.resamples if repeat == 0 else 0
-        draws = [Bootstrap.of(side.count, resamples, seed, number) for number, side in enumerate((made, real))]
+        draws = [Bootstrap.of(side.sources, resamples, seed, number) for number, side in enumerate((made, real))]
         return FigureInputs(
             made=made,
             real=real,
@@ -407,9 +407,10 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
                 f"{counted(rows, what)}: too few for the {group.size} features of {group.title}; the Fréchet distance "
                 f"comes out too large; give --clips {group.size // frames + 1} or more, or read the kernel distance"
             )
-    few = min(side.count for side in (inputs.made, inputs.real, *(inputs.floor or ())))
+    apart = [side.one_a_clip().count for side in (inputs.made, inputs.real, *(inputs.floor or ()))]
+    few = min(apart)
     if few < LEAST_MANIFOLD and ("prdc" in asked or not asked) and inputs.groups("clip"):
-        whose = "" if few == min(inputs.counts) else ", real against real"
+        whose = "" if few == min(apart[:2]) else ", real against real"
         warnings.append(
             f"{counted(few, 'clip')} a side: too few for precision, recall, density and coverage{whose}, which are "
             f"left out; give {LEAST_MANIFOLD} clips or more{', and as many others' if whose else ''}"

@@ -34,7 +34,7 @@ from footage.errors import counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, GeneratedClips, RealClips, TrainedModel
 from footage.evaluation.results import Figure, Interval
 from footage.generation.rollout import from_uint8
-from footage.metrics.bootstrap import LEVEL, mean_interval
+from footage.metrics.bootstrap import LEAST_SOURCES, LEVEL, mean_interval
 from footage.models.layers import learn_levels
 from footage.models.text.encoder import ClipEncoder, TextEncoder, matching_loss
 
@@ -212,12 +212,12 @@ class TextTrial:
                 values = [r_precision(side, said, rows, count) for side in (made.vectors, real.vectors[rows])]
                 if values[0] is not None and values[1] is not None:
                     label, note = f"R-precision 1 of {count}{TITLES[group]}", f"chance is {1 / count:.3f}"
-                    figures.append(self._figure(f"r_precision_{count}{group}", label, values[0], values[1], note))
+                    figures.append(self._figure(f"r_precision_{count}{group}", label, values[0], values[1], rows, note))
             for name, choices in self.values.items():
                 wanted = torch.tensor([self.wanted(row)[name] for row, _ in pairs])
                 right, truth = ((named == wanted).double() for named in (made.named[name], real.named[name][rows]))
                 label, note = f"{name} as asked{TITLES[group]}", f"chance is {1 / choices:.3f}"
-                figures.append(self._figure(f"shows_{name}{group}", label, right, truth, note))
+                figures.append(self._figure(f"shows_{name}{group}", label, right, truth, rows, note))
         return figures
 
     def wanted(self, row: int) -> dict[str, int]:
@@ -225,8 +225,11 @@ class TextTrial:
         assert isinstance(self.source, BuiltInClips)
         return self.source.values(self.real.windows[row].span.index)
 
-    def _figure(self, name: str, label: str, made: Tensor, real: Tensor, note: str) -> Figure:
-        low, high = mean_interval([made], seed=self.seed, resamples=200)
+    def _figure(self, name: str, label: str, made: Tensor, real: Tensor, rows: Tensor, note: str) -> Figure:
+        sources, around = self.real.sources[rows], None  # captions of one file are drawn together
+        if len(np.unique(sources)) >= LEAST_SOURCES:
+            low, high = mean_interval([made], seed=self.seed, sources=[sources], resamples=200)
+            around = Interval(low, high, LEVEL, "clips drawn anew 200 times, all of a file together")
         value = float(made.mean())
         return Figure(
             metric="text",
@@ -237,7 +240,7 @@ class TextTrial:
             tier="B",
             networks=(),
             by_network=(),
-            interval=Interval(low, high, LEVEL, "clips drawn anew 200 times"),
+            interval=around,
             floor=None,
             clips=(len(made), self.real.count),
             seeds=(self.seed,),
