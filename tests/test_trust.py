@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from footage.commands.main import main
 from footage.commands.trust import verify
 from footage.errors import ConfigError, ProvenanceError
 from footage.generation.clip import Clip
@@ -130,12 +132,36 @@ def test_without_the_extra_clips_are_made_and_verify_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    path = clip(tmp_path / "clip.mp4")
-    assert read_metadata(path) == MADE and not seal(path, MADE, "clip")
+    with pytest.warns(UserWarning, match=r"not signed: the extra provenance is missing: .*footage\[provenance\]"):
+        path = clip(tmp_path / "clip.mp4")
+    with warnings.catch_warnings(action="error"):  # nobody would sign what footage did not make
+        assert read_metadata(path) == MADE and not seal(path, {}, "clip", [path])
     with pytest.raises(ProvenanceError, match=r"footage\[provenance\]"):
         verify((path,))
     told = capsys.readouterr().out
     assert "unread" in told and "none found" in told  # the mark was looked for
+
+
+@pytest.mark.parametrize("flag", ["", "--json", "--quiet"])
+def test_a_command_says_once_that_nothing_is_signed_without_the_extra(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    save_tiny_stream(tmp_path / "model")
+    main(["generate", str(tmp_path / "model"), "--to", str(tmp_path / "out"), "--count", "2", *filter(None, [flag])])
+    told = capsys.readouterr()
+    line = "warning: what is made is not signed: the extra provenance is missing: pip install 'footage[provenance]'\n"
+    assert told.err == ("" if flag == "--quiet" else line)
+    assert flag != "--json" or len(json.loads(told.out)) == 2
+
+
+@pytest.mark.parametrize("kind", [".mp4", ".mov", ".gif"])
+def test_what_is_signed_may_be_read_by_whom_the_umask_says(tmp_path: Path, kind: str) -> None:
+    before = os.umask(0o027)
+    try:
+        assert clip(tmp_path / f"clip{kind}").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
 
 
 def test_verify_says_what_it_finds(

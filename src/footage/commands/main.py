@@ -7,7 +7,9 @@ import inspect
 import os
 import sys
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import tyro
@@ -245,7 +247,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Ctrl-C ends it with exit status 130, a second one at once; both say what is kept.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with stoppable(for_good=arguments is None):
+    quiet, home, show = "--quiet" in words, Path(__file__).parents[1], warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], filename: str, *place: Any) -> None:
+        """Print a warning of footage without the place in the code; leave those of other packages as they are."""
+        if not (issubclass(category, UserWarning) and Path(filename).is_relative_to(home)):
+            show(message, category, filename, *place)
+        elif not quiet:
+            print_marked(make_console(to_stderr=True), "warning:", str(message))
+
+    with stoppable(for_good=arguments is None), warnings.catch_warnings():
+        warnings.showwarning = tell
         try:
             open_streams()
             end_with_follower()

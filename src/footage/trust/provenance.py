@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 import warnings
@@ -130,7 +131,8 @@ def seal(path: Path, metadata: Mapping[str, Any], title: str, sources: Sequence[
     """Sign a file that was just written, in its place; return whether it is signed.
 
     It stays as it is where the extra is not installed, its kind of file cannot be signed, nothing says that footage
-    made it, or the user does not want it. Where signing fails that is a warning: what was made is never lost for it.
+    made it, or the user does not want it. Where the extra is missing, or signing fails, that is a warning: what was
+    made is never lost for it.
 
     Args:
         path: the file, which nobody else reads yet.
@@ -144,6 +146,8 @@ def seal(path: Path, metadata: Mapping[str, Any], title: str, sources: Sequence[
     try:
         c2pa: Any = importlib.import_module("c2pa")
     except ImportError:
+        if metadata.get("made_with"):  # of this line, so that it is told once
+            warnings.warn(f"what is made is not signed: the extra provenance is missing: {EXTRA}", stacklevel=1)
         return False
     try:
         if not metadata.get("made_with") and not any(examine(source, {}).digital_source for source in sources):
@@ -186,6 +190,7 @@ def _sign(c2pa: Any, path: Path, metadata: Mapping[str, Any], title: str, source
             who = identity()
             signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, who.chain, who.key, None))
             builder.sign_file(path, signed, signer)
+            shutil.copymode(path, signed)  # a temporary file is for its owner alone
             os.replace(signed, path)
         finally:
             Path(signed).unlink(missing_ok=True)
