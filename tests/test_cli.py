@@ -17,8 +17,10 @@ import pytest
 from footage.commands import main as cli
 from footage.commands import play
 from footage.commands.terminal import make_console
+from footage.library.library import Library
 from footage.media.encode import read_metadata
 from footage.media.sheets import contact_sheet
+from footage.models.card import PRETRAINED
 from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
 
@@ -147,6 +149,39 @@ def test_models_lists_presets_models_and_refused_ones(
     assert run("models", str(tmp_path)) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "conv3d-64" in said and "walk, run" in said and "does not describe" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["verify", "{clip}"], ["detect", "{clip}"], ["library", "list", "{library}"], ["models"]]
+)
+def test_names_are_whole_on_a_terminal_of_80_columns(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    clip = save_clip(tmp_path / f"3-{'0' * 40}.mp4", seed=1, model="my-data-stream-64")
+    with Library(tmp_path / "library") as library:
+        library.add(clip)
+        library.update(1, title="three people who walk past each other on a bridge in the rain, seen from above")
+    places = {"clip": clip.name, "library": "library"}
+    run(*(word.format(**places) for word in words))
+    said = capsys.readouterr().out
+    names = {
+        "library": ["my-data-stream-64", "bridge"],
+        "models": ["stream-digits", "upscale-x4-fast", "conv3d-64-long"],
+    }
+    assert all(name in said for name in names.get(words[0], [clip.name]))
+    assert "…" not in said and max(map(len, said.splitlines())) <= 80
+
+
+def test_models_leaves_those_of_the_package_out_of_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", str(PRETRAINED.parent)) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.index("stream-shapes") < said.index("conv3d-64") and "pretrained" not in said.partition("no models in")[2]
+    )
 
 
 def test_models_says_what_each_can_do(

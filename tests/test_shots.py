@@ -127,8 +127,9 @@ def test_shots_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     path = clips.write(tmp_path / "two.mp4", list(as_video(hold(a, 30) + hold(b, 20)).repeat(2, axis=1)))
     found = find_shots(path, finder)
     assert [(shot.first, shot.end) for shot in found.shots] == [(0, 30), (30, 50)] and found.frames == 50
-    main(["shots", str(path), "--method", "quick", "--json"])
-    told = json.loads(capsys.readouterr().out)
+    main(["shots", str(path), str(path), "--method", "quick", "--json"])
+    told, again = json.loads(capsys.readouterr().out)
+    assert told == again
     assert [shot["first"] for shot in told["shots"]] == [0, 30] and told["shots"][1]["begins"] == "cut"
     assert told["shots"][0]["confidence"] is None
 

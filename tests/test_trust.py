@@ -176,7 +176,7 @@ def test_verify_says_what_it_finds(
     bad.write_bytes(content)
     capsys.readouterr()
     assert verify((webm, bad), json=True).exit_status == 3
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = json.loads(capsys.readouterr().out)
     assert [line["state"] for line in lines] == ["stripped", "changed"] and lines[1]["request"]["seed"] == 7
     with pytest.raises(ConfigError, match="no file"):
         verify((tmp_path / "nothing.mp4",))
@@ -197,7 +197,7 @@ def test_the_commands_generate_and_verify(tmp_path: Path) -> None:
     paths = sorted(map(str, (tmp_path / "out").glob("*.mp4")))
     told = footage("verify", *paths, "--json")
     assert told.returncode == 0 and len(paths) == 2, told.stderr
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    lines = json.loads(told.stdout)
     assert [line["request"]["seed"] for line in lines] == [0, 1]
     assert all(len(line["request"]["dataset_hash"]) == 64 for line in lines)
     Path(paths[0]).write_bytes(Path(paths[0]).read_bytes()[:-30] + bytes(30))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.generate import refuse_overwriting, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
@@ -52,7 +52,7 @@ def shots(
         videos: files.
         method: fine, by a network (extra shots); quick, by differences of frames, which finds hard cuts alone; auto,
             fine where the network is installed.
-        json: print an object for each video.
+        json: print a list, with an object for each video.
     """
     from rich.table import Table
 
@@ -62,6 +62,7 @@ def shots(
         raise ConfigError("no video is given", "give one or more")
     console, finder = make_console(quiet), _finder(method)
     lists: list[ShotList] = []
+    told: list[dict[str, Any]] = []
     for path in videos:
         with working(make_console(quiet, to_stderr=True), f"looking at {path.name}") as say:
             found = find_shots(path, finder, lambda seen, name=path.name: say(f"{name}: {seen:,} frames"))  # type: ignore[misc]
@@ -78,7 +79,7 @@ def shots(
                 }
                 for shot in found.shots
             ]
-            print_json({"file": path, "fps": float(found.rate), "frames": found.frames, "shots": rows})
+            told.append({"file": path, "fps": float(found.rate), "frames": found.frames, "shots": rows})
             continue
         table = Table("shot", "from, s", "to, s", "frames", "begins with", "confidence", title=path.name)
         for number, shot in enumerate(found.shots, 1):
@@ -86,6 +87,8 @@ def shots(
             begins = (shot.begins.kind, f"{shot.begins.confidence:.2f}") if shot.begins else ("video", "")
             table.add_row(str(number), *times, f"{shot.first}-{shot.end - 1}", *begins)
         console.print(table)
+    if json:
+        print_json(told)
     return lists
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage import files
-from footage.commands.terminal import check_ending, make_console, phases, print_marked, tracked, working
+from footage.commands.terminal import check_ending, make_console, phases, print_block, print_marked, tracked, working
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, LockError, MediaError, ModelError, counted
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from rich.console import Console
-    from rich.table import Table
 
     from footage.data.interchange import WrittenClips
     from footage.generation.clip import Clip
@@ -76,48 +75,45 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     Args:
         folder: where to look for models, with all its subfolders.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from footage.models.card import model_folder, pretrained
+    from footage.models.card import PRETRAINED, model_folder, pretrained
 
     console = make_console(quiet)
-    table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
+    own = sorted(path.parent for path in Path(folder).rglob("model.json"))
+    own = [path for path in own if not path.resolve().is_relative_to(PRETRAINED.resolve())]
+    console.print("models that come with footage:", style="bold")
+    _print_models(console, {name: model_folder(name) for name in pretrained()})
+    table = Table(Column("preset", no_wrap=True), "what it is", title_justify="left")
+    table.title = "presets, for: footage train DATA --preset NAME"
     for name, entry in PRESETS.items():
         table.add_row(name, entry.about)
     console.print(table)
-    shipped = {name: model_folder(name) for name in pretrained()}
-    console.print(_models_table("models that come with footage", shipped))
-    own = sorted(path.parent for path in Path(folder).rglob("model.json"))
-    nothing = f"no models in {folder}; train one with: footage train DATA"
-    console.print(_models_table(f"models in {folder}", {str(path): path for path in own}) if own else nothing)
+    console.print(f"models in {folder}:" if own else f"no models in {folder}; train one with: footage train DATA")
+    _print_models(console, {str(path): path for path in own})
     return own
 
 
-def _models_table(title: str, folders: Mapping[str, Path]) -> Table:
-    """Lay out what models can do and make, or why they are refused."""
-    from rich.table import Column, Table
-
+def _print_models(console: Console, folders: Mapping[str, Path]) -> None:
+    """Print what models can do and make, or why they are refused."""
     from footage.models.card import read_info
 
-    model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")
-    table = Table(model, *columns, title=title, title_justify="left")
     for name, path in folders.items():
         try:
             info = read_info(path)
         except (LockError, ModelError) as error:
-            table.add_row(name, "", "", "", "", f"refused: {error}")
+            print_block(console, name, {"refused": str(error)})
             continue
         clip = info.config.clip
         colours = "RGB" if clip.channels == 3 else "grey"
-        table.add_row(
-            name,
-            ", ".join(info.use.verbs),
-            f"{clip.frames} × {clip.width}×{clip.height}, {colours}, {info.fps:g} fps",
-            ", ".join(info.labels) or "–",
-            f"{info.sliders or '–'}",
-            f"{info.dataset}, {counted(info.clips_seen, 'clip')}",
-        )
-    return table
+        about = {
+            "for": f"footage {', '.join(info.use.verbs)}",
+            "clips": f"{clip.frames} × {clip.width}×{clip.height}, {colours}, {info.fps:g} fps",
+            "labels": ", ".join(info.labels),
+            "sliders": str(info.sliders or ""),
+            "trained on": f"{info.dataset}, {counted(info.clips_seen, 'clip')}",
+        }
+        print_block(console, name, about)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -436,17 +436,29 @@ def chosen(opened: Library, clips: tuple[int, ...], selection: Selection) -> Cli
 
 
 def _show_table(console: Console, entries: list[ClipEntry], first: list[str] | None = None) -> None:
-    """Print clips as a table, with a first column of one's own."""
-    from rich.table import Table
+    """Print clips as a table, with a first column of one's own; a column that is empty is left out."""
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*([""] if first is not None else []), "clip", "title", "is", "made by", "stars", "verdict", "tags")
-    for number, entry in enumerate(entries):
-        size = f"{entry.width}×{entry.height}, {entry.seconds:.1f} s" + (", missing" if entry.missing else "")
-        origin = " ".join(str(part) for part in (entry.model, entry.label, entry.seed) if part is not None)
-        verdict = "" if entry.verdict == "undecided" else entry.verdict
-        cells = [str(entry.id), entry.title, size, origin, "★" * entry.stars, verdict, ", ".join(entry.tags)]
-        table.add_row(*(Text(cell) for cell in [*([first[number]] if first is not None else []), *cells]))
+    cells: dict[str, list[str]] = {} if first is None else {"": first}
+    cells["clip"] = [str(entry.id) for entry in entries]
+    cells["title"] = [entry.title for entry in entries]
+    cells["is"] = [
+        f"{entry.width}×{entry.height}, {entry.seconds:.1f} s" + (", missing" if entry.missing else "")
+        for entry in entries
+    ]
+    made = [
+        (entry.model or "", " ".join(str(p) for p in (entry.label, entry.seed) if p is not None)) for entry in entries
+    ]
+    cells["made by"] = ["\n".join(filter(None, parts)) for parts in made]
+    cells["stars"] = ["★" * entry.stars for entry in entries]
+    cells["verdict"] = ["" if entry.verdict == "undecided" else entry.verdict for entry in entries]
+    cells["tags"] = [", ".join(entry.tags) for entry in entries]
+    shown = {name: column for name, column in cells.items() if any(column)}
+    columns = (Column(name, overflow="fold", no_wrap=name in ("clip", "made by")) for name in shown)
+    table = Table(*columns)
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*map(Text, row))
     if entries:
         console.print(table)
 

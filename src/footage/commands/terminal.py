@@ -25,7 +25,10 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from footage.errors import ConfigError
 
@@ -220,6 +223,16 @@ def print_marked(console: Console, mark: str, *texts: str, style: str = "yellow"
     for text in texts:
         console.print(mark, style=style, end=" ")
         console.print(text)
+
+
+def print_block(console: Console, head: str, about: Mapping[str, str]) -> None:
+    """Print a name, and below it what is known of it, a line each; nothing is cut, however narrow the terminal is."""
+    lines = Table.grid(Column(style="bold", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    for name, text in about.items():
+        if text:
+            lines.add_row(Text(name), Text(text))
+    console.print(head, style="bold", soft_wrap=True)
+    console.print(Padding.indent(lines, 2))
 
 
 def _bar(console: Console) -> Progress:

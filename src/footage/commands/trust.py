@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from footage.commands.terminal import check_ending, make_console, phases, print_json
+from footage.commands.terminal import check_ending, make_console, phases, print_block, print_json
 from footage.config.strict import require
 from footage.errors import ConfigError, MediaError, ProvenanceError, counted
 from footage.trust.provenance import Statement, examine
@@ -54,16 +54,6 @@ class Verified:
         return CHANGED if "changed" in states else UNKNOWN if states & {"stripped", "unsigned"} else 0
 
 
-def verified_table(statements: Mapping[Path, Statement], marks: Mapping[Path, str]) -> Table:
-    """Lay out where files come from, and what was found of the mark in each."""
-    table = Table("file", "state", "what that says", "mark", "signer", "digital source", "made from")
-    for path, told in statements.items():
-        model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
-        parts = ", ".join(filter(None, (model, *told.ingredients)))
-        table.add_row(path.name, told.state, told.text, marks[path], told.signer, told.digital_source, parts)
-    return table
-
-
 def verify(
     videos: tuple[Path, ...],
     *,
@@ -82,7 +72,7 @@ def verify(
         videos: files, videos and pictures.
         trust: files of certificates (PEM) whose signatures are trusted, beside those of this machine.
         library: libraries whose models' marks are known: weaker ones are found, and the model is named.
-        json: print an object for each file.
+        json: print a list, with an object for each file.
     """
     from footage.media.encode import read_metadata
     from footage.trust.mark import message_of
@@ -113,11 +103,14 @@ def verify(
         if reading.message is not None:
             texts[path] = f"made by footage, {made_by(reading, names) or f'model {reading.message:08x}'}"
     if json:
-        for path, statement in statements.items():
-            about = {"file": path, **asdict(statement), "text": statement.text}
-            print_json(about | {"mark": marks.get(path), "mark_text": texts[path]})
+        rows = [{"file": path, **asdict(told), "text": told.text} for path, told in statements.items()]
+        print_json([row | {"mark": marks.get(row["file"]), "mark_text": texts[row["file"]]} for row in rows])
     else:
-        console.print(verified_table(statements, texts))
+        for path, told in statements.items():
+            model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
+            about = {"that is": told.text, "mark": texts[path], "signer": told.signer}
+            parts = ", ".join(filter(None, (model, *told.ingredients)))
+            print_block(console, f"{path}: {told.state}", about | {"source": told.digital_source, "made from": parts})
     if unread is not None:
         raise unread
     return Verified(statements, marks)
@@ -239,10 +232,8 @@ def detect(
         except MediaError as error:  # the others are looked at all the same
             found = Finding("nothing", f"it cannot be read: {error}")
         findings[path] = found or Finding("nothing", NOTHING)
-    table = Table("file", "by", "what was found")
     for path, finding in findings.items():
-        table.add_row(path.name, finding.how, finding.text)
-    console.print(table)
+        print_block(console, f"{path}: {finding.how}", {"that is": finding.text})
     return Detected(findings)
 
 
