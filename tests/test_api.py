@@ -25,6 +25,27 @@ def make_videos(folder: Path, labels: tuple[str, ...] = ("left", "right"), count
     return folder
 
 
+def test_what_is_there_says_what_it_is() -> None:
+    assert set(footage.__all__) <= set(dir(footage))
+    model = footage.load("stream-shapes", "cpu")
+    assert repr(model) == "<Model stream-shapes: 16 × 64×64, 25 fps; circle, square, triangle>"
+    (clip,) = model.generate(1, seed=7, label="circle")
+    assert repr(clip) == "<Clip: 16 frames, 25 fps, model stream-shapes, seed 7, label circle>"
+    with pytest.raises(FootageError, match='did you mean "stream-shapes"'):
+        footage.load("stream-shape")
+
+
+def test_an_unknown_ending_gets_the_list(tmp_path: Path) -> None:
+    clip = footage.Clip.of_frames(np.zeros((2, 16, 16, 3), np.uint8))
+    with pytest.raises(FootageError, match=r"no format .*: give .mp4, .webm, .gif, .mov or .mkv, or no ending"):
+        clip.save(tmp_path / "x.webp")
+
+
+def test_arrays_are_no_sides_of_an_evaluation() -> None:
+    with pytest.raises(FootageError, match=r"ndarray is given, .*: save each side's clips to a folder"):
+        footage.evaluate(np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))  # type: ignore[arg-type]
+
+
 def test_from_videos_to_new_clips(tmp_path: Path) -> None:
     videos = make_videos(tmp_path / "my videos")
     result = footage.ingest((videos,), tmp_path / "data", SMALL, quiet=True)

@@ -65,6 +65,8 @@ def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -
         (["train", "nowhere"], "footage ingest"),
         (["compare", "shapes", "--presets", "spade-64"], "give --guide DATASET, or leave spade-64 out"),
         (["generate", "nowhere", "--to", "x"], "no model.json"),
+        (["generate", "stream-shape"], 'no model.json): did you mean "stream-shapes"'),
+        (["frobnicate"], "known are audit"),
         (["ingest", "nowhere", "--to", "x"], "nowhere"),
         (["audit", "nowhere"], "does not exist"),
     ],

@@ -156,8 +156,9 @@ def test_file_that_goes_while_it_is_ingested(root, tmp_path):
 def test_nothing_to_ingest(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src/readme.txt").write_text("hello")
-    with pytest.raises(DatasetError, match=r"no video was found.*1 \.txt"):
+    with pytest.raises(DatasetError, match=r'no video in ".*src": .*1 \.txt'):
         ingest([tmp_path / "src"], tmp_path / "d", workers=0)
+    assert not (tmp_path / "d").exists()
     (tmp_path / "src/a.mp4").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"1 empty file .such as src/a.mp4."):
         ingest([tmp_path / "src"], tmp_path / "d", workers=0)

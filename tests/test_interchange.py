@@ -104,9 +104,16 @@ def test_videos_of_other_programs_are_clips_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (np.zeros((2, 4, 4, 3)), r"float64 \(2, 4, 4, 3\) is no clip: give uint8"),
-        (np.zeros((2, 4, 4, 2), np.uint8), r"uint8 \(2, 4, 4, 2\) is no clip"),
-        (np.zeros((0, 4, 4, 3), np.uint8), r"uint8 \(0, 4, 4, 3\) is no clip"),
+        (
+            np.zeros((2, 4, 4, 3)),
+            r"float64 \(2, 4, 4, 3\) is no clip, it holds no whole .*: give an array uint8 \(T, H",
+        ),
+        (np.zeros((2, 4, 4, 2), np.uint8), r"uint8 \(2, 4, 4, 2\) is no clip, .* 3 channels"),
+        (np.zeros((0, 4, 4, 3), np.uint8), r"uint8 \(0, 4, 4, 3\) is no clip, it is empty"),
+        (np.zeros((2, 5, 4, 4, 3), np.uint8), r"\(2, 5, 4, 4, 3\) is no clip, .* as a batch has"),
+        (torch.zeros(2, 3, 5, 4, 4), r"float32 \(2, 3, 5, 4, 4\) is no clip, .* as a batch has"),
+        (torch.zeros(5, 4, 4, 3, dtype=torch.uint8), r"uint8 \(5, 4, 4, 3\) is no clip, .* where they belong"),
+        (torch.zeros(5, 4, 4), r"float32 \(5, 4, 4\) is no clip, it has too few"),
         ([], "list"),
         ("a.mp4", "str"),
     ],

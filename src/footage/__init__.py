@@ -103,6 +103,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f'footage has no "{name}"')
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 class _Package(ModuleType):
     """This package, in which `models` stays the verb when the package of that name is imported."""
 

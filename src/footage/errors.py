@@ -69,9 +69,12 @@ class TrainingError(FootageError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `did you mean "..."?` or the list of known names, for the end of an error message."""
+    """Return `did you mean "..."?` or the list of known names, for the end of an error message.
+
+    Short names may differ in half of their letters, longer ones in fewer.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5 if len(name) < 5 else 0.6)
     if close:
         return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
     return "known are " + ", ".join(names) if names else "there are none"

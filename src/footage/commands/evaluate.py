@@ -76,6 +76,14 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if to is not None:
         check_ending(to, ".json")
     subjects: list[str | Path] = [*([] if made is None else [made]), *options.compare]
+    for given in (*subjects, *([] if real is None else [real])):
+        if not isinstance(given, str | Path):
+            remedy = (
+                'save each side\'s clips to a folder, such as by Clip.of_frames(array).save("made/0.mp4"), and name it'
+            )
+            raise ConfigError(
+                f"{type(given).__name__} is given, and folders, data sets and models are measured", remedy
+            )
     if options.all and subjects and (options.compare or made is None):
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     import torch

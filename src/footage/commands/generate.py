@@ -176,12 +176,14 @@ def generate(options: GenerateOptions) -> list[Path]:
     from footage.generation.novelty import NovelClips
     from footage.machines.cluster import connect
     from footage.media.sound import check_sound
+    from footage.models.card import model_folder, read_info
 
     to, library = options.to, options.library
     console = make_console(options.quiet)
     if options.audio is not None:
         check_sound(options.format)
         options = replace(options, audio=str(Path(options.audio).absolute()))  # workers may be elsewhere
+    read_info(model_folder(options.model))  # a wrong name is complained of first
     with output_folder(to, library) as out:
         loaded = load(options.model, options.device)
         volumes = options.format in VOLUME_FORMATS

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
-from footage.errors import MediaError
+from footage.errors import MediaError, counted
 from footage.media.dicom import write_dicom
 from footage.media.encode import chunked, write_clip
 from footage.media.geometry import VolumeScale
@@ -74,21 +74,32 @@ class Clip:
         Raises:
             MediaError: it is none of these.
         """
-        if hasattr(content, "detach"):  # a tensor of torch, which is not imported for this
-            content = content.detach().cpu()
-            if content.is_floating_point():
-                from footage.generation.rollout import to_uint8
-
-                content = to_uint8(content[None])[0]  # C T H W → T H W C
-            else:
-                content = content.movedim(1, -1).numpy()  # T C H W → T H W C
-        elif isinstance(content, Sequence) and content and not isinstance(content, str):
+        tensor = hasattr(content, "detach")  # of torch, which is not imported for this
+        if isinstance(content, Sequence) and content and not isinstance(content, str):
             content = np.stack([np.asarray(one) for one in content])
         shape: tuple[int, ...] = tuple(getattr(content, "shape", ()))
-        kind = getattr(content, "dtype", type(content).__name__)
-        if kind != np.uint8 or len(shape) not in (3, 4) or 0 in shape or (len(shape) == 4 and shape[3] not in (1, 3)):
-            remedy = "give uint8 (T, H, W, C), a tensor, or pictures of PIL"
-            raise MediaError(f"{kind} {shape} is no clip", remedy)
+        kind = str(getattr(content, "dtype", type(content).__name__)).removeprefix("torch.")
+        floats = tensor and content.is_floating_point()
+        wrong = ""
+        if len(shape) > 4:
+            wrong = "has more dimensions than one clip, as a batch has"
+        elif kind != "uint8" and not floats:
+            wrong = "holds no whole numbers from 0 to 255 (uint8)"
+        elif len(shape) != 4 and (tensor or len(shape) != 3):
+            wrong = "has too few dimensions"
+        elif 0 in shape:
+            wrong = "is empty"
+        elif len(shape) == 4 and shape[0 if floats else 1 if tensor else 3] not in (1, 3):
+            wrong = "has neither 1 nor 3 channels where they belong"
+        if wrong:
+            remedy = "give an array uint8 (T, H, W, C) or (T, H, W), a tensor uint8 (T, C, H, W) or float (C, T, H, W) "
+            raise MediaError(f"{kind} {shape} is no clip, it {wrong}", f"{remedy}in [-1, 1], or pictures of PIL")
+        if floats:
+            from footage.generation.rollout import to_uint8
+
+            content = to_uint8(content.detach()[None])[0]  # C T H W → T H W C
+        elif tensor:
+            content = content.detach().cpu().movedim(1, -1).numpy()  # T C H W → T H W C
         frames = np.ascontiguousarray(content if len(shape) == 4 else content[..., None])  # (T, H, W) → (T, H, W, 1)
         return Clip(lambda: chunked(frames), len(frames), fps, {})
 
@@ -162,7 +173,7 @@ class Clip:
         return np.concatenate(list(self.make()))
 
     def save(self, path: Path | str, *, mark: bool = True) -> Path:
-        """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
+        """Write the clip; the suffix decides: .mp4, .webm, .gif, .mov, .mkv, or none for a folder of PNG frames.
 
         A clip of a single frame may be a picture: .png. A .gif shows at most 50 frames a second, at the same speed.
         Volumes may be .nii.gz or .nii, or .dicom for a folder of slices: with their values, spacing and orientation,
@@ -196,6 +207,11 @@ class Clip:
             about: dict[str, Any] = {"fps": self.fps, "metadata": self.metadata, "sources": self.sources}
             write_clip(path, self.make(), sound=sound, mark=mark, **about)
         return path
+
+    def __repr__(self) -> str:
+        length = "frames that are not counted yet" if self.frames is None else counted(self.frames, "frame")
+        made = "".join(f", {key} {self.metadata[key]}" for key in ("model", "seed", "label") if key in self.metadata)
+        return f"<Clip: {length}, {self.fps:g} fps{made}>"
 
     def _repr_html_(self) -> str:
         """Show the clip as a looping video in a notebook."""

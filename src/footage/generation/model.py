@@ -68,6 +68,10 @@ class Model:
         self.info: ModelInfo
         self.sampler, self.info = load_model(self.folder, find_device(device).device)
 
+    def __repr__(self) -> str:
+        clip, labels = self.info.config.clip, ", ".join(self.labels) or "no labels"
+        return f"<Model {self.info.name}: {clip.frames} × {clip.width}×{clip.height}, {self.info.fps:g} fps; {labels}>"
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes that `generate` takes; empty for an unconditional model."""

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
-from footage.errors import ConfigError, MediaError, nearest
+from footage.errors import ConfigError, MediaError
 from footage.files import locked
 from footage.media.colour import MATRIX_601, UNKNOWN_COLOUR, Colour
 from footage.media.decode import Frames, exact
@@ -384,7 +384,8 @@ def write_clip(
 
     kind = path.suffix.lower().lstrip(".") or "png"
     if kind not in FORMATS or (kind == "png" and path.suffix):
-        raise MediaError(f'"{path.name}" has no format that clips are written as', nearest(kind, FORMATS))
+        remedy = "give .mp4, .webm, .gif, .mov or .mkv, or no ending for a folder of PNG frames"
+        raise MediaError(f'"{path.name}" has no format that clips are written as', remedy)
     if sound is not None:
         check_sound(kind)
     rate = exact_rate(fps)

@@ -317,7 +317,7 @@ class DatasetBuilder:
         )
         others = self.listing.passed_over
         return DatasetError(
-            "nothing can be ingested" + (f": {listed}" if listed else ": no video was found"),
+            f"nothing can be ingested: {listed}",
             f"all reasons are in {self.folder / 'rejected.jsonl'}"
             + (f"; files of other kinds: {others}" if others else ""),
         )

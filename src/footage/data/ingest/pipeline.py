@@ -141,6 +141,10 @@ def _ingest(
         return volumes.ingest_volumes(
             inputs, folder, config, lambda done, total: report("decode", done, total, ""), given
         )
+    if not listing.sources and not listing.rejections:
+        others = f"; files of other kinds: {listing.passed_over}" if listing.ignored else ""
+        places = ", ".join(f'"{place}"' for place in origin["inputs"])
+        raise DatasetError(f"no video in {places}", f"name a folder of videos{others}")
     with alone(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()
