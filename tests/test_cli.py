@@ -50,7 +50,8 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(verb, "--help") == 0
-    assert verb in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert verb in said and ("--json" in said or verb in cli.GROUPS)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,8 @@ def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -
         (["generate", "nowhere", "--to", "x"], "no model.json"),
         (["generate", "stream-shape"], 'no model.json): did you mean "stream-shapes"'),
         (["frobnicate"], "known are audit"),
+        (["--json"], '"--json" stands where a command is wanted: give one first; footage --help has all'),
+        (["library", "--quiet"], "footage library --help has all"),
         (["ingest", "nowhere", "--to", "x"], "nowhere"),
         (["audit", "nowhere"], "does not exist"),
     ],

@@ -171,7 +171,7 @@ RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate
 """Commands that go on where they were stopped."""
 DESCRIPTION = """Train a video generator on your own clips; make an endless library of new ones.
 
-With --json a command prints its result as one JSON document, and nothing else."""
+With --json a command prints its result as one JSON document, and nothing else. --version prints the version."""
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
 """Whose knobs `train` has as flags when no preset is named: it chooses one that suits the data, with what they say."""
@@ -225,7 +225,10 @@ def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen:
             values["config"] = {knob: value for knob, value in flat(to_json(values["config"])).items() if knob in given}
         return function(**values)
 
-    command.__name__, command.__doc__ = function.__name__, about if chosen else about.partition("\n\n")[0]
+    first, gap, rest = about.partition("\n\n")
+    if chosen and "json" not in inspect.signature(function).parameters:
+        rest, gap = f"With --json the result is printed as one JSON document, and nothing else.{gap}{rest}", "\n\n"
+    command.__name__, command.__doc__ = function.__name__, first + gap + rest if chosen else first
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command
@@ -296,6 +299,8 @@ def _run(words: list[str]) -> None:
     group = words[0] if words and words[0] in GROUPS else ""
     verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
     program = f"footage {group}".strip()
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        raise ConfigError(f'"{words[0]}" stands where a command is wanted', f"give one first; {program} --help has all")
     if not words or words[0].startswith("-"):
         about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
         commands = {name: command_line(verb(home), words, chosen=False) for name, home in verbs.items()}

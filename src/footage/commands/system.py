@@ -242,8 +242,9 @@ def look_at_programs() -> list[Check]:
 def completion(shell: Literal["bash", "zsh"], *, quiet: bool = False) -> str:
     """Print what lets a shell complete commands, flags and their values.
 
-    bash: footage completion bash > ~/.local/share/bash-completion/completions/footage; zsh: footage completion zsh >
-    a file `_footage` in a folder of $fpath. Make it anew after an update.
+    bash: mkdir -p ~/.local/share/bash-completion/completions; footage completion bash >
+    ~/.local/share/bash-completion/completions/footage. zsh: mkdir -p ~/.zfunc; footage completion zsh >
+    ~/.zfunc/_footage, with fpath=(~/.zfunc $fpath) before compinit in ~/.zshrc. Make it anew after an update.
 
     Args:
         shell: which shell.
