@@ -10,7 +10,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import tyro
 from tyro.conf import arg
@@ -252,10 +252,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     quiet, home, show = "--quiet" in words, Path(__file__).parents[1], warnings.showwarning
 
-    def tell(message: Warning | str, category: type[Warning], filename: str, *place: Any) -> None:
+    def tell(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         """Print a warning of footage without the place in the code; leave those of other packages as they are."""
         if not (issubclass(category, UserWarning) and Path(filename).is_relative_to(home)):
-            show(message, category, filename, *place)
+            show(message, category, filename, lineno, file, line)
         elif not quiet:
             print_marked(make_console(to_stderr=True), "warning:", str(message))
 
