@@ -92,8 +92,11 @@ class Clip:
         elif len(shape) == 4 and shape[0 if floats else 1 if tensor else 3] not in (1, 3):
             wrong = "has neither 1 nor 3 channels where they belong"
         if wrong:
-            remedy = "give an array uint8 (T, H, W, C) or (T, H, W), a tensor uint8 (T, C, H, W) or float (C, T, H, W) "
-            raise MediaError(f"{kind} {shape} is no clip, it {wrong}", f"{remedy}in [-1, 1], or pictures of PIL")
+            raise MediaError(
+                f"{kind} {shape} is no clip, it {wrong}",
+                "give an array uint8 (T, H, W, C) or (T, H, W), a tensor uint8 (T, C, H, W) or float (C, T, H, W) in "
+                "[-1, 1], or pictures of PIL",
+            )
         if floats:
             from footage.generation.rollout import to_uint8
 

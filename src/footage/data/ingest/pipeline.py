@@ -142,9 +142,9 @@ def _ingest(
             inputs, folder, config, lambda done, total: report("decode", done, total, ""), given
         )
     if not listing.sources and not listing.rejections:
-        others = f"; files of other kinds: {listing.passed_over}" if listing.ignored else ""
         places = ", ".join(f'"{place}"' for place in origin["inputs"])
-        raise DatasetError(f"no video in {places}", f"name a folder of videos{others}")
+        others = listing.passed_over or "–"
+        raise DatasetError(f"no video in {places}", f"name a folder of videos; files of other kinds: {others}")
     with alone(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()

@@ -247,10 +247,11 @@ def signature(path: Path) -> dict[str, Any]:
     line = [sys.executable, "-m", "footage", "verify", str(path.absolute()), "--json"]
     try:
         told = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE).stdout
-        answer: dict[str, Any] = json.loads(told)
+        (answer,) = json.loads(told)
     except (subprocess.TimeoutExpired, ValueError):  # the extra is missing, or the file is hostile
         return {"state": "unread"}
-    return answer
+    about: dict[str, Any] = answer
+    return about
 
 
 @router.get("/clips/{clip}/file", dependencies=[READY])
