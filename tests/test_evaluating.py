@@ -168,6 +168,7 @@ def test_constant_clips_and_stills_are_named(folders: dict[str, Path], tmp_path:
 def test_few_clips_are_warned_of(folders: dict[str, Path]) -> None:
     found = evaluate(folders["fresh"], folders["real"], clips=30, protocol="styleganv-fvd16", repeats=1)
     assert any("has 24 clips, fewer than the 30 that are measured" in text for text in found.warnings)
+    assert not any("--clips 24" in text for text in found.warnings), "that is what is measured already"
     assert any("no FVD" in text for text in found.warnings), "the protocol asks for fvd"
     assert found.protocol.name == "styleganv-fvd16, changed" and found.real.windows == 24
     assert found.floor.startswith("12 clips against the 12 others") and found.figure("frechet").floor.clips == (12, 12)

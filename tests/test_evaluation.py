@@ -197,3 +197,38 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert {name: figure.value for name, figure in figures.items()} == {n: f.value for n, f in again.items()}
     values = [figure.value for figure in figures.values() if figure.value is not None]
     assert len(values) > 10 and bool(torch.isfinite(torch.tensor(values)).all())
+
+
+def test_repeats_keep_the_interval_of_the_clips() -> None:
+    clips = np.random.default_rng(5).integers(0, 256, (6, 8, 16, 16, 3), dtype=np.uint8)
+    sides = [EvaluationInput(name, "dataset", clips=of(clips)) for name, of in (("a", Fixed), ("b", Fixed2))]
+    options = EvaluationOptions(
+        metrics="fvd", protocol="styleganv-fvd16", frames=4, clips=6, repeats=2, resamples=20, device="cpu"
+    )
+    plan = plan_evaluation(*sides, options)
+    with FeatureCache(None) as cache:
+        evaluator = Evaluator(plan, options, cache)
+        (first,), _ = evaluator.figures(evaluator.figure_inputs())
+        (found,) = Evaluator(plan, options, cache).evaluation().figures
+    assert first.interval is not None and found.interval is not None and first.value is not None
+    assert len(found.repeats) == 2 and found.value == pytest.approx(sum(found.repeats) / 2)
+    assert found.interval.high - found.interval.low == pytest.approx(first.interval.high - first.interval.low)
+    assert "standard deviation of 2 repeats" in found.note
+
+
+def test_notes_fit_what_was_asked_for() -> None:
+    clips = np.random.default_rng(6).integers(0, 256, (3, 8, 16, 16, 3), dtype=np.uint8)
+    a, b = (EvaluationInput(name, "dataset", clips=of(clips)) for name, of in (("a", Fixed), ("b", Fixed2)))
+    options = EvaluationOptions(metrics="pictures", frames=4, clips=6, resamples=2, device="cpu")
+    with FeatureCache(None) as cache:
+        found = Evaluator(plan_evaluation(a, b, options), options, cache).evaluation()
+        assert found.networks == (), "no figure looks through one"
+        assert any("no interval" in text and "3 sources" in text for text in found.warnings)
+        for named, warned in ((None, True), ("random", False)):
+            options = EvaluationOptions(metrics="fvd", frames=4, clips=6, resamples=0, networks=named, device="cpu")
+            warnings = Evaluator(plan_evaluation(a, b, options), options, cache).evaluation().warnings
+            assert any("no FVD" in text for text in warnings) is warned
+    one = EvaluationInput("one", "dataset", clips=Fixed(clips[:1]))
+    told = plan_evaluation(one, b, EvaluationOptions(frames=4, clips=6)).warnings
+    assert any("one has 1 clip" in text and "--clips" not in text for text in told)
+    assert any("b has 3 clips" in text and "or --clips 3" in text for text in told)

@@ -1,7 +1,7 @@
 """What figures are computed from: the features of both sides and of the floor, and how clips are drawn anew.
 
-The floor is real clips beside other real clips: what a perfect model would have. The draws, the same for every figure,
-are what confidence intervals are made of.
+The floor is real clips beside other real clips: what a perfect model would have of as many clips. The draws, the same
+for every figure, are what confidence intervals are made of.
 """
 
 from __future__ import annotations
@@ -331,5 +331,8 @@ def floor_clips(
     if len(spans) < 2:
         return FloorClips("none: there is only one clip")
     halves = [draw_windows(half, protocol, count, seed, real.stride) for half in halve_clips(spans, seed)]
-    how = f"{counted(count, 'window')} of one half of the clips against {count} of the other, there being too few"
+    how = (
+        f"{counted(count, 'window')} of one half of the clips ({len(spans) // 2} or so) against {count} of the other, "
+        "there being too few: with fewer clips distances come out larger, so that the floor is too high"
+    )
     return FloorClips(how, (real.others(halves[0]), real.others(halves[1])))

@@ -492,10 +492,14 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
             if protocol.windows == "one":
                 text = f"only {len(side.spans)} are compared, and the figures are no longer those of the protocol"
             else:
-                text = f"{protocol.clips} windows are cut from them, which are not independent"
+                text = (
+                    f"{protocol.clips} windows are cut from them, which are not independent: intervals count clips, "
+                    "not windows"
+                )
+            fewer = f", or --clips {len(side.spans)}" if protocol.windows != "one" and len(side.spans) > 1 else ""
             warnings.append(
                 f"{name} has {counted(len(side.spans), 'clip')}, fewer than the {protocol.clips} that are measured: "
-                f"{text}; give more clips, or --clips {len(side.spans)}"
+                f"{text}; give more clips{fewer}"
             )
 
 

@@ -67,7 +67,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Floor:
-    """The same figure of real clips beside other real clips: what a perfect model would have."""
+    """The same figure of real clips beside other real clips: what a perfect model would have of as many clips.
+
+    Of halves of the clips there are fewer, and it is worse than that: distances come out larger.
+    """
 
     value: float
     clips: tuple[int, int]
@@ -339,7 +342,8 @@ def table(evaluation: Evaluation) -> Table:
         shown.add_section()
         for space in evaluation.memorisation.spaces:
             name = Text(f"near-copies, {space.name} ↓")
-            beside = f"{space.below_real:.1%} (unseen clips)"
+            whose = "other real clips; none held out" if evaluation.memorisation.substituted else "unseen clips"
+            beside = f"{space.below_real:.1%} ({whose})"
             reach = f"{space.interval.low:.1%} … {space.interval.high:.1%}"
             shown.add_row(name, f"{space.below:.1%}", reach, beside, space.tier)
     lines = [
@@ -347,8 +351,9 @@ def table(evaluation: Evaluation) -> Table:
         f"{counted(made.frames, 'frame')} of {made.width}×{made.height}, seed {evaluation.seed}, "
         f"{counted(protocol.repeats, 'repeat')}",
         f"floor: {evaluation.floor}",
-        "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same of real clips, which no "
-        "model can better; what each figure and tier means: docs/metrics.md",
+        "↓ less is better, ↑ more is, → near 1, or near real, is; real : real is the same figure of real clips against "
+        "other real ones: it varies with the clips as the value does, and of fewer clips it is worse than that of a "
+        "perfect model, so that a value can beat it; what each figure and tier means: docs/metrics.md",
     ]
     if made.split or real.split:
         lines[0] += f"; clips of split {' : '.join(part for part in (made.split, real.split) if part)}"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from footage import __version__
@@ -42,12 +43,13 @@ from footage.evaluation.figures import LEAST_MANIFOLD, METRICS, over_time
 from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
-from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
+from footage.evaluation.results import Curve, Evaluation, Figure, Memorisation, WorkStep
 from footage.evaluation.sync import measure_beats, measure_sync
 from footage.evaluation.text_match import TextTrial
 from footage.files import locked
 from footage.machines.cluster import Cluster
 from footage.media.geometry import NOTICE, VolumeScale
+from footage.metrics.bootstrap import LEAST_SOURCES
 from footage.metrics.distances import blocks
 
 REPEATED = ("clip", "frame", "classes")
@@ -194,7 +196,7 @@ class Evaluator:
         memorisation = None
         if self.nets:
             inputs = self.figure_inputs()
-            self.warnings += clip_warnings(inputs, plan, self.asked)
+            self.warnings += clip_warnings(inputs, plan, options)
             first, drawn = self.figures(inputs)
             runs, repeated = [first], [name for name, metric in METRICS.items() if metric.needs in REPEATED]
             for repeat in range(1, plan.protocol.repeats):
@@ -213,7 +215,11 @@ class Evaluator:
             if name not in measured and (name != "memorisation" or memorisation is None):
                 raise ConfigError(f'metric "{name}" cannot be measured here', REMEDIES.get(METRICS[name].needs, ""))
         sides = zip((plan.made, plan.real), self.clips, strict=True)
+        seen = {name for figure in figures for name in figure.networks}  # what no figure looks through says nothing
+        seen |= {name for space in (memorisation.spaces if memorisation else ()) for name in space.networks}
+        every = any(curve.name == "window_frechet" for curve in curves)
         abouts = [net.about for net in self.nets] + [net.about for net in self.perceptual]
+        abouts = [about for about in abouts if every or about.name in seen]
         made, real = (side_of(side, clips, plan.protocol) for side, clips in sides)
         return Evaluation(
             made=made,
@@ -330,6 +336,12 @@ class Evaluator:
                 f"{made.opened.given} learned from other clips than {real.opened.given}: its nearest neighbours among "
                 "these do not tell whether it repeats what it learned from"
             )
+        if trained_on is None:
+            self.warnings.append(
+                f"nearest neighbours: {real.opened.given} is taken for the clips that {made.opened.given} was trained "
+                "on; where it is not, no copies among these does not mean that there are none: give the training clips "
+                "as the second side"
+            )
         nets = [net for net in self.nets if net.about.of == "clip"]
         memorisation = find_memorisation(
             inputs.made,
@@ -364,7 +376,10 @@ def asked_metrics(options: EvaluationOptions) -> tuple[str, ...]:
 
 
 def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
-    """Return the first run's figures, each the mean over the runs that have it, with their spread as the interval."""
+    """Return the first run's figures, each the mean over the runs that have it, the first one's interval around it.
+
+    The spread of the runs is no interval: of few clips each run draws other windows of the same ones.
+    """
     if len(runs) == 1:
         return list(runs[0])
     figures = []
@@ -374,7 +389,12 @@ def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
         if len(values) < 2:
             figures.append(figure)
             continue
-        mean, deviation = statistics.mean(values), statistics.stdev(values)
+        mean, around = statistics.mean(values), figure.interval
+        if around is not None and figure.value is not None:
+            shift = mean - figure.value
+            how = f"{around.how}; of the first of {len(values)} repeats, around their mean"
+            around = replace(around, low=around.low + shift, high=around.high + shift, how=how)
+        spread = f"standard deviation of {len(values)} repeats {statistics.stdev(values):.3g}"
         figures.append(
             replace(
                 figure,
@@ -384,20 +404,22 @@ def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
                 by_network=tuple(
                     statistics.mean(parts) for parts in zip(*(other.by_network for other in same), strict=True)
                 ),
-                interval=Interval(
-                    mean - 1.96 * deviation,
-                    mean + 1.96 * deviation,
-                    0.95,
-                    f"1.96 standard deviations of {len(values)} repeats with clips of their own",
-                ),
+                interval=around,
+                note="; ".join(filter(None, (figure.note, spread))),
             )
         )
     return figures
 
 
-def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, ...]) -> list[str]:
-    """Return warnings about figures of these clips; `asked` are metrics that were named, none for all."""
-    warnings = []
+def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, options: EvaluationOptions) -> list[str]:
+    """Return warnings about figures of these clips."""
+    warnings, asked = [], asked_metrics(options)
+    for side, given in ((inputs.made, plan.made.opened.given), (inputs.real, plan.real.opened.given)):
+        if (there := len(np.unique(side.sources))) < LEAST_SOURCES and options.resamples:
+            warnings.append(
+                f"{given}: figures have no interval, since clips of {counted(there, 'source')} can hardly be drawn "
+                f"anew; give {LEAST_SOURCES} or more"
+            )
     for group in network_groups(inputs.nets):
         metric, what = ("fvd", "clip") if group.of == "clip" else ("fid", "frame")
         rows = min(side.rows[group.names[0]].shape[0] for side in (inputs.made, inputs.real))
@@ -422,7 +444,8 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
             f"frames of {plan.shape.width}×{plan.shape.height} are shrunk for {', '.join(shrunk)}: finer detail "
             "counts for nothing there; lite0, random and the figures of pictures see frames at full size"
         )
-    if "fvd" in asked and not any(net.tier == "A" for net in inputs.nets):
+    chosen = bool(options.network_names or options.evaluator)  # knowingly
+    if "fvd" in asked and not chosen and not any(net.tier == "A" for net in inputs.nets):
         warnings.append(
             "fvd was asked for without the weights of an official network: what stands in its place is no FVD, and "
             "not comparable with one; give --weights FILE"
