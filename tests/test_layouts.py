@@ -443,3 +443,181 @@ def test_records_that_are_damaged(tmp_path: Path) -> None:
     assert scan([path]).rejections[0].detail == "it ends within record 2: fetch it again"
     path.write_bytes(b"\1" + content[1:])
     assert "length of another CRC-32C" in scan([path]).rejections[0].detail
+
+
+def zipped(path: Path, *names: str, **texts: str) -> Path:
+    """A zip of files with no content, and of texts, whose names have two underscores for a slash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+        for name, text in texts.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), text)
+    return path
+
+
+def test_kinetics_holds_out_what_no_row_names_and_what_has_no_label(tmp_path: Path) -> None:
+    clips = ("train/run/a_000010_000020.mp4", "val/run/b_000010_000020.mp4", "test/c_000010_000020.mp4")
+    root = touch(tmp_path / "k", *clips, "val/run/unnamed.mp4")
+    touch(root, "train.csv", content="label,youtube_id,time_start,time_end,split\nrun,a,10,20,train\n")
+    found = scan([root])
+    assert table(found) == {
+        clips[0]: ("run", "train"),
+        clips[1]: ("run", "heldout"),
+        clips[2]: (None, "heldout"),
+        "val/run/unnamed.mp4": ("run", "heldout"),
+    }
+    flat = touch(tmp_path / "f", "a_000010_000020.mp4", "c_000010_000020.mp4")
+    touch(flat, "train.csv", content="label,youtube_id,time_start,time_end\nrun,a,10,20\n")
+    touch(flat, "test.csv", content="youtube_id,time_start,time_end\nc,10,20\n")
+    assert table(scan([flat])) == {"a_000010_000020.mp4": ("run", "train"), "c_000010_000020.mp4": (None, "heldout")}
+    other = touch(tmp_path / "o", "a.mp4")
+    touch(other, "av.csv", content="youtube_id,time_start,time_end\nc,10,20\n")
+    assert scan([other]).layouts == []
+
+
+def test_hidden_members_are_no_clips(tmp_path: Path) -> None:
+    hidden = ("__MACOSX/v/train/walk/._a.mp4", "v/train/.old/c.mp4", "v/.b.mp4")
+    names = ("v/train/walk/a.mp4", "v/test/run/b.mp4")
+    assert table(scan([zipped(tmp_path / "m.zip", *names, *hidden)])) == {
+        "train/walk/a.mp4": ("walk", "train"),
+        "test/run/b.mp4": ("run", "heldout"),
+    }
+
+
+def test_a_stray_file_leaves_a_layout_as_it_is(tmp_path: Path) -> None:
+    frames = [f"{t}.png" for t in range(3)]
+    ucf = touch(tmp_path / "ucf", "Run/v_Run_g01_c01.avi", "Run/v_Run_g02_c01.avi", "intro.mp4")
+    touch(ucf, "testlist01.txt", content="Run/v_Run_g01_c01.avi\n")
+    touch(ucf, "trainlist01.txt", content="Run/v_Run_g02_c01.avi 1\n")
+    found = scan([ucf])
+    assert found.layouts == [
+        "UCF-101: labels by folder, split by testlist01.txt, trainlist01.txt; 1 of 3 clips is not of it"
+    ]
+    assert list(table(found).values()) == [(None, None), ("Run", "heldout"), ("Run", "train")]
+    sky = tmp_path / "sky"
+    touch(sky, *(f"{place}/{t}" for place in ("sky_train/a/a_1", "sky_test/b/b_1") for t in frames), "about.mp4")
+    assert {s.name: s.split for s in scan([sky]).sources}["sky/sky_test/b/b_1"] == "heldout"
+    bair = tmp_path / "bair"
+    touch(bair, *(f"{side}/traj_0_to_255/0/{t}" for side in ("train", "test") for t in frames), "about.mp4")
+    assert set(table(scan([bair])).values()) == {(None, None), (None, "train"), (None, "heldout")}
+    made = "manipulated_sequences/Deepfakes"
+    faces = touch(tmp_path / "ff", f"{made}/c23/videos/000_001.mp4", f"{made}/masks/videos/000_001.mp4")
+    touch(faces, *(f"original_sequences/{name}.mp4" for name in ("actors/c23/videos/01__exit_room", "notes")))
+    touch(faces, "splits/test.json", content='[["000", "001"]]')
+    found = scan([faces])
+    assert list(table(found).values()) == [
+        ("Deepfakes", "heldout"),
+        ("original_sequences", None),
+        ("actors", None),
+    ]
+    assert found.ignored == {".mp4": 1}
+    assert "1 mask left out; 1 of 4 clips is not of it" in found.layouts[0]
+
+
+def test_folders_named_as_sides_are_never_labels(tmp_path: Path) -> None:
+    three = touch(tmp_path / "t", "train/walk/a.mp4", "test/run/b.mp4", "extra/c.mp4", "d.mp4")
+    found = scan([three])
+    assert sorted(table(found).items()) == [
+        ("d.mp4", (None, None)),
+        ("extra/c.mp4", (None, None)),
+        ("test/run/b.mp4", ("run", "heldout")),
+        ("train/walk/a.mp4", ("walk", "train")),
+    ]
+    assert found.layouts == [
+        "folders test, train: split by these, labels by the folders below; 2 of 4 clips are in none"
+    ]
+    touch(three, "metadata.jsonl", content='{"file_name": "test/run/b.mp4", "text": "one", "split": "train"}')
+    assert table(scan([three])) == table(found)  # what is in "test" is held out, whatever a table says
+    classes = touch(tmp_path / "c", "walk/train/a.mp4", "walk/test/b.mp4", "run/val2017/c.mp4", "jump/d.mp4")
+    assert table(scan([classes])) == {
+        "jump/d.mp4": ("jump", None),
+        "run/val2017/c.mp4": ("run", "heldout"),
+        "walk/test/b.mp4": ("walk", "heldout"),
+        "walk/train/a.mp4": ("walk", "train"),
+    }
+    frames = touch(tmp_path / "f", *(f"{side}/{t}.png" for side in ("train", "test") for t in range(2)))
+    assert table(scan([frames])) == {"test": (None, "heldout"), "train": (None, "train")}
+    held = touch(tmp_path / "h", "test/a.mp4", "test/b.mp4")
+    assert set(table(scan([held])).values()) == {(None, "heldout")}
+    assert "all of it is held out" in scan([held]).layouts[0]
+    assert {source.split for source in scan([held / "test"]).sources} == {None}
+
+
+def test_an_export_of_one_side_has_no_labels_by_it(tmp_path: Path) -> None:
+    row = {"file_name": "0.mp4", "text": None, "label": None, "split": "train"}
+    videos_only = touch(tmp_path / "v", "train/0.mp4", "train/1.mp4")
+    touch(videos_only, "train/metadata.jsonl", content=json.dumps(row))
+    zipped(tmp_path / "w" / "train" / "0.zip", "0.mp4", "1.mp4", **{"0_dot_json": json.dumps(row)})
+    for root in (videos_only, tmp_path / "w"):
+        assert set(table(scan([root])).values()) == {(None, None)}
+    touch(videos_only, "unlabelled/2.mp4")
+    assert {source.label for source in scan([videos_only]).sources} == {None}  # nor beside others, where a table is
+
+
+def test_a_table_of_labels_leaves_the_sides_of_a_layout(tmp_path: Path) -> None:
+    root = touch(tmp_path / "u", "Run/v_Run_g01_c01.avi", "Run/v_Run_g02_c01.avi")
+    touch(root, "testlist01.txt", content="Run/v_Run_g01_c01.avi\n")
+    touch(root, "trainlist01.txt", content="Run/v_Run_g02_c01.avi 1\n")
+    labels = touch(tmp_path, "l.csv", content="file,label\nv_Run_g01_c01.avi,fast\n") / "l.csv"
+    found = scan([root], labels)
+    assert [(s.label, s.split, s.group) for s in found.sources] == [
+        ("fast", "heldout", "Run/01"),
+        (None, "train", "Run/02"),
+    ]
+    touch(tmp_path, "l.csv", content="file,label,split\nv_Run_g01_c01.avi,fast,train\nv_Run_g02_c01.avi,slow,test\n")
+    assert [s.split for s in scan([root], labels).sources] == ["train", "heldout"]
+
+
+def test_archives_and_folders_that_are_given_have_sides(tmp_path: Path) -> None:
+    shard = tmp_path / "w"
+    shard.mkdir()
+    for name in ("train-000000", "k400_val-000000", "more"):
+        with tarfile.open(shard / f"{name}.tar", "w") as archive:
+            add(archive, f"{name}.mp4", b"x")
+            add(archive, f"{name}.json", b'{"split": "test", "text": ["one", "two"]}' if name == "more" else b"{}")
+    assert {source.name[2:]: source.split for source in scan([shard]).sources} == {
+        "k400_val-000000.tar/k400_val-000000.mp4": "heldout",
+        "more.tar/more.mp4": "heldout",
+        "train-000000.tar/train-000000.mp4": "train",
+    }
+    assert {source.caption for source in scan([shard]).sources} == {None, "one\ntwo"}
+    zips = zipped(tmp_path / "z" / "a.zip", "train/a.mp4", "train/b.mp4").parent
+    zipped(zips / "b.zip", "test/a.mp4", "test/b.mp4")
+    assert [source.split for source in scan([zips]).sources] == ["train", "train", "heldout", "heldout"]
+    two = touch(tmp_path / "two", "train/a/a.mp4", "test/a/b.mp4")
+    assert list(table(scan([two / "train", two / "test"])).values()) == [("a", "train"), ("a", "heldout")]
+    assert [source.split for source in scan([two / "test"]).sources] == [None]
+
+
+def test_tables_in_a_zip(tmp_path: Path) -> None:
+    labels = json.dumps({"labels": [[f"{name}/000000.png", number] for number, name in enumerate("ab")]})
+    frames = [f"ds/{name}/{t:06d}.png" for name in "ab" for t in range(2)]
+    assert table(scan([zipped(tmp_path / "s.zip", *frames, ds__dataset_dot_json=labels)])) == {
+        "a": ("0", None),
+        "b": ("1", None),
+    }
+    found = scan([zipped(tmp_path / "v.zip", "train/a.mp4", "test/b.mp4", train__metadata_dot_jsonl="{}")])
+    assert found.ignored == {".jsonl": 1} and found.examples == {".jsonl": "v.zip/train/metadata.jsonl"}
+    lists = touch(tmp_path / "c", "a.mp4")
+    touch(lists, "metadata.jsonl", content='{"file_name": "a.mp4", "text": ["one", "two\\nlines"]}')
+    assert [source.caption for source in scan([lists]).sources] == ["one\ntwo lines"]
+
+
+def test_sides_that_were_assigned_stay(tmp_path: Path) -> None:
+    for number, clip in enumerate(videos(tmp_path / "made", 4)):
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / f"{number}.mp4").write_bytes(clip)
+    before = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL).dataset
+    sides = {row.source: row.split for row in before.rows}
+    held = [name for name, side in sides.items() if side == "heldout"]
+    assert held and len(held) < 4
+    # A table that is found, with the other side of each, moves none of them; the user's own does.
+    rows = [{"file_name": n[2:], "split": "train" if side == "heldout" else "test"} for n, side in sides.items()]
+    touch(tmp_path / "d", "metadata.jsonl", content="\n".join(map(json.dumps, rows)))
+    again = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL).dataset
+    assert {row.source: row.split for row in again.rows} == sides
+    labels = str(tmp_path / "d" / "metadata.jsonl")
+    for config in ({"labels": labels}, {}):  # and it stays where that moved it
+        moved = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL, **config).dataset
+        assert all(row.split != sides[row.source] for row in moved.rows)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import posixpath
 import re
 import struct
 import tarfile
@@ -25,7 +26,8 @@ from typing import IO, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.ingest.labels import caption_lines
+from footage.data.ingest.labels import SIDES, caption_lines, listed_captions, side_of
+from footage.data.store import Split
 from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_key, suffix_of
 from footage.media.probe import UnusableMedia
 
@@ -83,6 +85,7 @@ class ArchivedClip:
     """The video, the pictures in order, or the record."""
     label: str | None = None
     caption: str | None = None
+    split: Split | None = None
 
 
 class CheckedTarInfo(tarfile.TarInfo):
@@ -148,43 +151,54 @@ def zip_members(path: Path) -> Iterator[Member]:
         raise UnusableMedia("damaged", f"no sound zip file ({error}): fetch it again") from None
 
 
-def clips_in(path: Path, members: Iterable[Member]) -> Iterator[ArchivedClip]:
-    """Yield the clips of an archive's members: videos, folders of numbered pictures, or records.
+def clips_in(path: Path, members: Iterable[Member]) -> tuple[list[ArchivedClip], list[Member]]:
+    """Return the clips of an archive's members, which are videos, folders of numbered pictures, or records.
 
-    Labels and captions are what stands beside a video under the same key (`.cls`, `.txt`, `.json`: WebDataset), in
-    `dataset.json` (StyleGAN). A folder that all of them lie in is left out of their names.
+    Labels, captions and sides are what stands beside a video under the same key (`.cls`, `.txt`, `.json`: WebDataset),
+    and in `dataset.json` (StyleGAN). A folder that all of them lie in is left out of their names; one that is named as
+    a side is the side of all. Hidden members are passed over, and what macOS adds.
+
+    Returns:
+        the clips, and the members that say nothing of a clip that is there.
     """
     if suffix_of(path) in RECORDS:
-        for member in members:
-            yield ArchivedClip("pictures", member.name, (member,))
-        return
-    clips, beside, table = list[ArchivedClip](), dict[str, list[Member]](), None
+        return [ArchivedClip("pictures", member.name, (member,)) for member in members], []
+    clips, beside, tables, unused = list[ArchivedClip](), dict[str, list[Member]](), list[Member](), list[Member]()
     pictures = defaultdict[tuple[str, str, str], list[Member]](list)
     for member in members:
         place, suffix = PurePosixPath(member.name), suffix_of(member.name)
+        if any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in place.parts):
+            continue
         if suffix in VIDEO_SUFFIXES:
             clips.append(ArchivedClip("video", member.name, (member,)))
         elif suffix in PICTURE_SUFFIXES and re.search(r"\d", place.stem):
             prefix = re.sub(r"\d+(?=\D*$)", "#", place.stem)  # the last number counts the frames
             pictures[str(place.parent), prefix, suffix].append(member)
         elif place.name == "dataset.json":
-            table = member
+            tables.append(member)
         elif suffix in BESIDE:
             beside.setdefault(key_of(member.name), []).append(member)
+        else:
+            unused.append(member)
     in_folder = Counter(folder for (folder, _, _), group in pictures.items() if len(group) > 1)
     for (folder, prefix, suffix), group in pictures.items():
         if len(group) > 1:
             name = folder if in_folder[folder] == 1 and folder != "." else f"{folder}/{prefix}.{suffix}"
             frames = sorted(group, key=lambda member: natural_key(member.name))
             clips.append(ArchivedClip("pictures", name.removeprefix("./"), tuple(frames)))
+        else:
+            unused += group
     tops = {clip.name.partition("/")[0] if "/" in clip.name else "" for clip in clips}
     shared = f"{min(tops)}/" if len(tops) == 1 else ""
     with open(path, "rb") as handle:
-        labels = frame_labels(handle, table)
-        for clip in clips:
-            label, caption = said_beside(handle, beside.get(key_of(clip.name), ()))
-            said = labels.get(clip.name) or labels.get(clip.members[0].name)
-            yield replace(clip, name=clip.name.removeprefix(shared), label=label or said, caption=caption)
+        labels = frame_labels(handle, tables)
+        told = [said_beside(handle, beside.get(key_of(clip.name), ()), clip) for clip in clips]
+    unused += [member for key in beside.keys() - {key_of(clip.name) for clip in clips} for member in beside[key]]
+    for number, clip in enumerate(told):
+        label = clip.label or labels.get(clip.name) or labels.get(clip.members[0].name)
+        split = clip.split or SIDES.get(shared[:-1].casefold())
+        told[number] = replace(clip, name=clip.name.removeprefix(shared), label=label, split=split)
+    return told, unused
 
 
 def key_of(name: str) -> str:
@@ -193,9 +207,9 @@ def key_of(name: str) -> str:
     return folder + slash + last.split(".")[0]
 
 
-def said_beside(handle: IO[bytes], members: Iterable[Member]) -> tuple[str | None, str | None]:
-    """Return label and caption as the members say that stand beside a clip; None where they say nothing."""
-    label = caption = None
+def said_beside(handle: IO[bytes], members: Iterable[Member], clip: ArchivedClip) -> ArchivedClip:
+    """Return a clip with the label, the caption and the side that the members beside it say."""
+    label = caption = split = None
     for member in members:
         text, suffix = read_text(handle, member), suffix_of(member.name)
         if suffix == "txt":
@@ -205,19 +219,24 @@ def said_beside(handle: IO[bytes], members: Iterable[Member]) -> tuple[str | Non
         else:
             with contextlib.suppress(ValueError, RecursionError):
                 if isinstance(value := json.loads(text or "{}"), dict):
-                    said = {str(key).casefold(): cell for key, cell in value.items() if isinstance(cell, str | int)}
-                    label = next((str(said[key]) for key in ("label", "class") if key in said), label)
-                    texts = (str(said[key]) for key in ("caption", "text", "prompt") if key in said)
-                    caption = caption or caption_lines(next(texts, ""))
-    return label, caption
+                    cells = {str(key).casefold(): listed_captions(cell) for key, cell in value.items()}
+                    said = {key: str(cell) for key, cell in cells.items() if isinstance(cell, str | int)}
+                    label = next((said[key] for key in ("label", "class") if key in said), label)
+                    texts = (said[key] for key in ("caption", "text", "prompt") if key in said)
+                    caption, split = caption or caption_lines(next(texts, "")), side_of(said.get("split", ""))
+    return replace(clip, label=label, caption=caption, split=split)
 
 
-def frame_labels(handle: IO[bytes], table: Member | None) -> dict[str, str]:
-    """Return the labels of `dataset.json`, by the name of a frame or of its folder; none where it has no numbers."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
-        pairs = json.loads(read_text(handle, table) if table else "{}").get("labels") or ()
-        return {str(name): str(label) for name, label in dict(pairs).items() if isinstance(label, str | int)}
-    return {}
+def frame_labels(handle: IO[bytes], tables: Iterable[Member]) -> dict[str, str]:
+    """Return the labels of each `dataset.json`, by the name of a frame or of its folder, which begins in its own."""
+    labels: dict[str, str] = {}
+    for table in tables:
+        folder = table.name.rpartition("/")[0]
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+            pairs = dict(json.loads(read_text(handle, table)).get("labels") or ())
+            said = {str(name): str(label) for name, label in pairs.items() if isinstance(label, str | int)}
+            labels |= {posixpath.join(folder, name): label for name, label in said.items()}
+    return labels
 
 
 def read_text(handle: IO[bytes], member: Member) -> str:

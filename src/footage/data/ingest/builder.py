@@ -6,7 +6,7 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -324,13 +324,15 @@ class DatasetBuilder:
 
     def assign_sides(self, wanted: Sequence[Wanted]) -> None:
         """Assign the sources that have clips to the sides of the split; arrays and some layouts prescribe theirs."""
+        stay, listed = self.settled(), self.listing.sources
+        groups = {source.name: files.json_digest(source.group) for source in listed if source.group}
         earlier: dict[str, str] = {}
-        sources = {source.name: source for source in self.listing.sources}
-        groups = {name: files.json_digest(source.group) for name, source in sources.items() if source.group}
         if self.earlier.heldout == self.options.heldout:
             for name, state in self.earlier.sources.items():
                 if state.split:
                     earlier[groups.get(name, state.record.content)] = state.split
+        self.listing.sources = [replace(s, split=None) if s.name in stay else s for s in listed]
+        sources = {source.name: source for source in self.listing.sources}
         prescribed = [(groups[name], source.split) for name, source in sources.items() if name in groups]
         earlier |= {group: side for group, side in prescribed if side}
         earlier |= {group: side for group, side in prescribed if side == "heldout"}  # a group on both is held out
@@ -338,7 +340,31 @@ class DatasetBuilder:
         free = [n for n, s in sources.items() if not s.split and any(c.split is None for c in clips.get(n, ()))]
         contents = {name: groups.get(name, self.states[name].record.content) for name in free}
         for name, side in assign_splits(contents, self.options.heldout, earlier).items():
-            self.states[name].split = side
+            self.states[name].split = stay[name] or side if name in stay else side
+        for name, source in sources.items():
+            self.states[name].split = None if source.split else self.states[name].split
+
+    def settled(self) -> dict[str, str | None]:
+        """Return the sources that are in the dataset, each with the side that it was assigned to, or None of an array.
+
+        They stay, under another name too, whatever a layout says of them now. The user's table may move them.
+        """
+        rows = list[ClipRow]()
+        with contextlib.suppress(DatasetError):
+            rows = Dataset(self.folder).rows if self.earlier.sources else []
+        sides, before = {row.source: row.split for row in rows}, self.earlier.sources
+        if self.earlier.heldout != self.options.heldout:
+            return {}
+        renamed = {before[name].record.content: name for name in self.gone}
+        settled: dict[str, str | None] = {}
+        for source in self.listing.sources:
+            record = self.states[source.name].record
+            old = source.name if source.name in before else renamed.get(record.content)
+            if old in sides and before[old].record.content == record.content and not source.asked:
+                prescribed = all(clip.split is not None for clip in record.clips)
+                if prescribed or before[old].split == sides[old]:  # not one that a table of then moved
+                    settled[source.name] = None if prescribed else sides[old]
+        return settled
 
     def tables(self, wanted: Sequence[Wanted]) -> tuple[list[ClipRow], list[SourceRow]]:
         """Return the rows of the clips and of the sources, in order."""
@@ -347,6 +373,7 @@ class DatasetBuilder:
         for name, i in wanted:
             state, source = self.states[name], sources[name]
             clip, place = state.record.clips[i], state.places[i]
+            sides = (clip.split, source.split)
             assert place is not None
             rows.append(
                 ClipRow(
@@ -356,7 +383,7 @@ class DatasetBuilder:
                     frames=clip.frames,
                     label=clip.label if clip.label is not None else source.label,
                     caption=clip.caption if clip.caption is not None else source.caption,
-                    split="heldout" if (clip.split or source.split or state.split) == "heldout" else "train",
+                    split="heldout" if "heldout" in sides or (not any(sides) and state.split == "heldout") else "train",
                     shard=place[0],
                     offset=place[1],
                     digest=clip.digest,

@@ -61,11 +61,11 @@ class LabelRow:
             raise ConfigError(f'row {number} of the label table "{path}" has no label: {row!r:.100}', REMEDY)
         texts = []
         for key in ("label", "caption"):
-            value = row.get(key)
+            value = listed_captions(row.get(key)) if key == "caption" else row.get(key)
             if not isinstance(value, (str, int, float, type(None))):
                 raise ConfigError(f'row {number} of the label table "{path}" has the {key} {value!r:.100}', REMEDY)
             texts.append(str(value).strip() or None if value is not None else None)
-        side = SIDES.get(str(row.get("split")).strip().casefold())
+        side = side_of(str(row.get("split")))
         return LabelRow(row["file"].strip(), texts[0], caption_lines(texts[1] or ""), side)
 
 
@@ -231,6 +231,23 @@ def caption_lines(text: str) -> str | None:
     text = re.sub(r"\n[ \t]+", " ", text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").strip())
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(dict.fromkeys(line for line in lines if line)) or None
+
+
+def listed_captions(value: Any) -> Any:
+    """Return a list of strings as captions one a line, and any other value as it is."""
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return "\n".join(" ".join(text.split()) for text in value)
+    return value
+
+
+def side_of(name: str) -> Split | None:
+    """Return the side that a name says by one of its words, as `val-000001` does; None where it says none.
+
+    A name that says both is held out.
+    """
+    plain = name.strip().casefold()
+    sides = {SIDES.get(word) for word in (plain, *re.split(r"[^a-z]+", plain))}
+    return "heldout" if "heldout" in sides else "train" if "train" in sides else None
 
 
 def _plain(name: str) -> str:

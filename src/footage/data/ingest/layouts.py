@@ -6,16 +6,17 @@ A layout says this by a table that lies beside the clips, or by their paths. Not
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from footage.data.ingest.archives import ARCHIVES
-from footage.data.ingest.labels import ALIASES, SIDES, LabelFile, read_table
+from footage.data.ingest.labels import ALIASES, SIDES, LabelFile, read_table, side_of
 from footage.data.store import Rejection, Split
 from footage.errors import ConfigError, counted
 from footage.machines.remote import present
@@ -23,19 +24,19 @@ from footage.media.kinds import suffix_of
 
 UCF_CLIP = re.compile(r"(?:.*/)?([^/]+)/v_[^/]+_g(\d+)_c\d+\.avi", re.IGNORECASE)
 """A clip of UCF-101: class, and group of the video that it was cut from."""
-SKY_CLIP = re.compile(r"(?:.*/)?sky_(train|test)/([^/]+)/[^/]+")
+SKY_CLIP = re.compile(r"(?:.*/)?sky_(train|test)/([^/]+)(?:/.+)?")
 """A clip of Sky Timelapse: side and video."""
 FACES_CLIP = re.compile(
-    r"(?:.*/)?(?:original_sequences/(?P<real>[^/]+)|manipulated_sequences/(?P<method>[^/]+))/[^/]+/(?:videos|images)/"
-    r"(?P<target>\d+)(?:_(?P<source>\d+))?(?:\.\w+)?"
+    r"(?:.*/)?(?:original_sequences/(?P<real>[^/]+)|manipulated_sequences/(?P<method>[^/]+))/(?P<quality>[^/]+)/"
+    r"(?:videos|images)/(?P<target>\d+)(?:_(?P<source>\d+))?(?:__\w+)?(?:\.\w+)?"
 )
 """A clip of FaceForensics++: how it was made, whose video it is, and whose face is in it."""
 BAIR_CLIP = re.compile(r"(?:.*/)?(train|val|test)/traj_\d+_to_\d+(?:\.tfrecords?)?/\d+")
 """A clip of BAIR's robots: side."""
 FIRST = 100_000
 """Bytes of a first line, at most."""
-KINETICS = frozenset({"label", "youtube_id", "time_start", "time_end"})
-"""Columns of the tables of Kinetics."""
+KINETICS = frozenset({"youtube_id", "time_start", "time_end"})
+"""Columns that each table of Kinetics has."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,19 @@ class Layout:
 
     said: str
     """What was found, in a line."""
-    place: Callable[[str], Place] | None = None
-    """What a source's name says; None where its first folder is its label, as usual."""
+    places: dict[str, Place] = field(default_factory=dict)
+    """What the names of its sources say; the folders of the others say what they do as usual."""
     table: LabelFile | None = None
     files: frozenset[str] = frozenset()
     """Names of the files that it was read from."""
     rejections: tuple[Rejection, ...] = ()
     """What it names that is not there."""
+    no_clips: frozenset[str] = frozenset()
+    """Sources that are no clips of it, such as masks."""
 
 
-def find_layout(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
-    """Return the layout of what was found in a folder; None where it is none of those that are known.
+def find_layouts(sources: Sequence[str], files: Mapping[str, Path]) -> list[Layout]:
+    """Return the layouts of what was found in a folder, which may hold several data sets; none where none is known.
 
     Args:
         sources: names of the sources, the folder's name in front.
@@ -73,12 +76,22 @@ def find_layout(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | N
     Raises:
         ConfigError: a table of it cannot be used.
     """
-    finders = (kinetics, ucf101, video_folder, face_forensics, sky_timelapse, bair, sided_folders)
-    return next((layout for find in finders if sources and (layout := find(sources, files))), None)
+    tables = (layout for find in (kinetics, video_folder) if sources and (layout := find(sources, files)))
+    by_path = (ucf101, face_forensics, sky_timelapse, bair)
+    found = [layout for find in by_path if (layout := find(sources, files))]
+    for number, layout in enumerate(found):
+        if others := len(sources) - len(layout.places) - len(layout.no_clips):
+            of = f"of {len(sources):,} clips"
+            said = f"{layout.said}; {counted(others, f'{of} is not of it', f'{of} are not of it')}"
+            found[number] = replace(layout, said=said)
+    return [*itertools.islice(tables, 1), *found]
 
 
 def kinetics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
-    """Kinetics: `label,youtube_id,time_start,time_end,split` in CSV files, beside `ID_START_END.mp4`."""
+    """Kinetics: `label,youtube_id,time_start,time_end,split` in CSV files, beside `ID_START_END.mp4`.
+
+    A table of test clips may have no labels.
+    """
     tables = {}
     for name, path in files.items():
         if name.lower().endswith(".csv") and set(first_line(path).casefold().replace('"', "").split(",")) >= KINETICS:
@@ -92,13 +105,17 @@ def kinetics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None
                 raise ConfigError(
                     f'row {number} of "{files[name]}" has no times in seconds: {row!r:.100}', "fetch the table again"
                 ) from None
-            side = row.get("split") or re.split(r"[^a-z]+", Path(name).stem.casefold())[-1]
+            side = side_of(row.get("split") or "") or side_of(Path(name).stem)
             file = f"{row['youtube_id']}_{times[0]:06d}_{times[1]:06d}"
-            rows.setdefault(file, {"file": file, "label": row["label"], "split": side})
-    if not tables:
-        return None
+            known = rows.setdefault(file, {"file": file, "label": None, "split": side})
+            known["label"] = known["label"] or row.get("label")
+            known["split"] = "heldout" if "heldout" in (side, known["split"]) else known["split"]
+    labelled = any(row["label"] for row in rows.values())
+    if not labelled and rows.keys().isdisjoint(Path(name).stem for name in sources):
+        return None  # of other files
+    said = "labels and split" if labelled else "split"
     table = LabelFile(files[min(tables)], list(rows.values()))
-    return Layout(f"Kinetics: labels and split by {listed(tables)}", table=table, files=frozenset(tables))
+    return Layout(f"Kinetics: {said} by {listed(tables)}", table=table, files=frozenset(tables))
 
 
 def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
@@ -106,12 +123,13 @@ def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
 
     What no list names stays on the side of its group.
     """
-    if not all(map(UCF_CLIP.fullmatch, sources)):
+    matches = {name: match for name in sources if (match := UCF_CLIP.fullmatch(name))}
+    if not matches:
         return None
     lists = {name: match for name in files if (match := re.search(r"/(train|test)list(\d+)\.txt$", name))}
     number = min((match[2] for match in lists.values()), default="")
     taken = {name: match[1] for name, match in lists.items() if match[2] == number}
-    known = {"/".join(name.split("/")[-2:]): name for name in sources}
+    known = {"/".join(name.split("/")[-2:]): name for name in matches}
     rows = []
     for name, side in taken.items():
         clips = [line.split()[0] for line in read_lines(files[name]) if line.strip()]
@@ -121,18 +139,14 @@ def ucf101(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     table = LabelFile(files[min(taken)], rows) if rows else None
     by = f"split by {listed(taken)}" if rows else "clips of a group on one side"
 
-    def place(name: str) -> Place:
-        match = UCF_CLIP.fullmatch(name)
-        assert match
-        return Place(match[1], group=f"{match[1]}/{match[2]}")
-
+    places = {name: Place(match[1], group=f"{match[1]}/{match[2]}") for name, match in matches.items()}
     index = {name for name in files if name.endswith("/classInd.txt")}
     named = {words[1] for name in index for line in read_lines(files[name]) if len(words := line.split()) > 1}
-    missing = sorted(named - {place(name).label for name in sources})
+    missing = sorted(named - {match[1] for match in matches.values()})
     folderless = counted(len(missing), "of its classes has no folder", "of its classes have no folder")
     detail = f"{folderless}, such as {''.join(missing[:1])}: unpack them, or do without"
     faults = (Rejection("classInd.txt", "not found", detail),) if missing else ()
-    return Layout(f"UCF-101: labels by folder, {by}", place, table, frozenset(lists) | index, faults)
+    return Layout(f"UCF-101: labels by folder, {by}", places, table, frozenset(lists) | index, faults)
 
 
 def video_folder(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
@@ -166,19 +180,16 @@ def video_folder(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | 
     told = [what for what, names in said.items() if names & columns]
     if not told:
         return None
-    sides = sided_folders(sources, files)
-    return Layout(
-        f"VideoFolder: {', '.join(told)} by {listed(tables)}" + (f"; {sides.said}" if sides else ""),
-        sides.place if sides else None,
-        LabelFile(files[min(tables)], rows),
-        frozenset(tables),
-    )
+    by = LabelFile(files[min(tables)], rows)
+    return Layout(f"VideoFolder: {', '.join(told)} by {listed(tables)}", table=by, files=frozenset(tables))
 
 
 def face_forensics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     """FaceForensics++: originals and manipulated videos, and pairs of people on each side (Rössler et al. 2019)."""
     matches = {name: match for name in sources if (match := FACES_CLIP.fullmatch(name))}
-    if not matches or len(matches) < len(sources):
+    masks = frozenset(name for name, match in matches.items() if match["quality"] == "masks")
+    matches = {name: match for name, match in matches.items() if name not in masks}
+    if not matches:
         return None
     shown: dict[str, set[str]] = {}  # those who are in videos together, for each of them
     for match in matches.values():
@@ -197,53 +208,81 @@ def face_forensics(sources: Sequence[str], files: Mapping[str, Path]) -> Layout 
         sides |= dict.fromkeys(people, SIDES[Path(name).stem])
     by = f"split by {listed(lists)}" if lists else "pairs of people on one side"
 
-    def place(name: str) -> Place:
-        match = matches[name]
-        return Place(match["method"] or match["real"], sides.get(match["target"]), min(shown[match["target"]]))
-
-    return Layout(f"FaceForensics++: labels by method, {by}", place, files=frozenset(lists))
+    places = {}
+    for name, match in matches.items():
+        said = {sides.get(match["target"]), sides.get(match["source"] or "")}
+        side: Split | None = "heldout" if "heldout" in said else sides.get(match["target"])
+        places[name] = Place(match["method"] or match["real"], side, min(shown[match["target"]]))
+    line = f"FaceForensics++: labels by method, {by}" + (f"; {counted(len(masks), 'mask')} left out" if masks else "")
+    return Layout(line, places, files=frozenset(lists), no_clips=masks)
 
 
 def sky_timelapse(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     """Sky Timelapse: folders of frames in those of their videos, in `sky_train` and `sky_test` (Xiong et al. 2018)."""
-    if not all(map(SKY_CLIP.fullmatch, sources)):
-        return None
-
-    def place(name: str) -> Place:
-        match = SKY_CLIP.fullmatch(name)
-        assert match
-        return Place(split=SIDES[match[1]], group=match[2])
-
-    return Layout("Sky Timelapse: split by sky_train and sky_test", place)
+    matches = {name: match for name in sources if (match := SKY_CLIP.fullmatch(name))}
+    places = {name: Place(split=SIDES[match[1]], group=match[2]) for name, match in matches.items()}
+    return Layout("Sky Timelapse: split by sky_train and sky_test", places) if places else None
 
 
 def bair(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
     """BAIR's robots: TFRecord files, or folders of frames, in `train` and `test` (Ebert et al. 2017)."""
-    if not all(map(BAIR_CLIP.fullmatch, sources)):
-        return None
-
-    def place(name: str) -> Place:
-        match = BAIR_CLIP.fullmatch(name)
-        assert match
-        return Place(split=SIDES[match[1]])
-
-    return Layout("BAIR: split by train and test", place)
+    matches = {name: match for name in sources if (match := BAIR_CLIP.fullmatch(name))}
+    places = {name: Place(split=SIDES[match[1]]) for name, match in matches.items()}
+    return Layout("BAIR: split by train and test", places) if places else None
 
 
-def sided_folders(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
-    """Folders of both sides, such as `train` and `test`; those below them are labels."""
-    parts, depth = [folders_of(name) for name in sources], 0
-    while all(len(part) > depth + 1 for part in parts) and len({part[depth] for part in parts}) == 1:
-        depth += 1
-    names = {part[depth].casefold() if len(part) > depth else "" for part in parts}
-    if {SIDES.get(name) for name in names} != {"train", "heldout"}:
-        return None
+def folder_layout(sources: Sequence[str], root: str, tabled: bool) -> Layout:
+    """Return what the folders and archives of sources say of them: sides and labels.
 
-    def place(name: str) -> Place:
-        part = folders_of(name)
-        return Place(part[depth + 1] if len(part) > depth + 1 else None, SIDES[part[depth].casefold()])
+    A folder named as a side, such as `test` or `val2017`, or an archive with such a word in its name, is the side of
+    all that lies in it, and no label; the folder below is the label, else one above that tells clips apart. Folders
+    beside `train` are no labels either. Where `train` has clips alone in it, and stands beside folders that are no
+    sides, it is a label: trains, beside ships.
 
-    return Layout(f"folders {listed(names)}: split by these, labels by the folders below", place)
+    Args:
+        sources: names of the sources, the folder's name in front.
+        root: name of the folder.
+        tabled: whether a table says more of the clips, so that `train` is no label.
+
+    Returns:
+        a place for each source; `said` is empty where no folder is a side.
+    """
+    paths = {name: name[len(root) :].lstrip("/").split("/") for name in sources}
+    places = {name: Place(next(iter(folders_of(name, root)), None)) for name in sources}
+    sides: dict[str, int] = {}  # where the side stands: the last that is held out, else the first
+    for name, path in paths.items():
+        said = [part_side(part) for part in path]
+        if any(said):
+            sides[name] = len(said) - 1 - said[::-1].index("heldout") if "heldout" in said else said.index("train")
+    levels = zip(*(paths[name][:at] for name, at in sides.items()), strict=False)
+    common = [level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, levels)]
+    depth = len(common)
+    beside = {name for name in sources if name not in sides and paths[name][:depth] == common}
+    trained = any(at == depth and part_side(paths[name][at]) == "train" for name, at in sides.items())
+    lone = all(len(paths[name]) == at + 2 and part_side(paths[name][at]) == "train" for name, at in sides.items())
+    if not sides or (lone and not tabled and any(len(paths[name]) > depth + 1 for name in beside)):
+        return Layout("", places)
+    for name in [*sides, *beside]:
+        path = [part for part in paths[name][:-1] if suffix_of(part) not in ARCHIVES]
+        at = sides.get(name, depth)
+        below, above = folders_of("/".join(paths[name][at:])), path[depth:at]
+        if name in sides:
+            free = [*below, *(part for part in above if not part_side(part))]
+        else:
+            free = below if trained else path[depth:]
+        places[name] = Place(next(iter(free), None), part_side(paths[name][at]) if name in sides else None)
+    words = {paths[name][at].casefold() for name, at in sides.items()}
+    kind = "archives" if all(suffix_of(word) in ARCHIVES for word in words) else "folders"
+    others, of = len(sources) - len(sides), f"of {len(sources):,} clips"
+    line = f"{kind} {listed(words)}: split by these, labels by the folders below"
+    return Layout(line + (f"; {counted(others, f'{of} is in none', f'{of} are in none')}" if others else ""), places)
+
+
+def part_side(part: str) -> Split | None:
+    """Return the side that a folder is named as, `val2017` too, or an archive by a word of its name; else None."""
+    if suffix_of(part) in ARCHIVES:
+        return side_of(part.rpartition(".")[0])
+    return SIDES.get(re.sub(r"[-_. ]?\d{3,}$", "", part.casefold()))
 
 
 def folders_of(name: str, root: str | None = None) -> list[str]:

@@ -18,8 +18,8 @@ from typing import Literal, Protocol
 
 from footage import files
 from footage.data.ingest.archives import ARCHIVES, Member, clips_in, find_members, member_digests, unpacked
-from footage.data.ingest.labels import LabelFile, caption_lines
-from footage.data.ingest.layouts import Place, find_layout, folders_of
+from footage.data.ingest.labels import LabelFile, caption_lines, side_of
+from footage.data.ingest.layouts import Layout, find_layouts, folder_layout, folders_of, part_side
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, counted, nearest
@@ -86,6 +86,8 @@ class Source:
     """Where it lies in an archive, which `path` is then: the video, its pictures, or a record."""
     split: Split | None = None
     """Its side, where its data set has one for it."""
+    asked: bool = False
+    """Whether the user's table asks for this side, so that it goes before the one that the source had."""
     group: str = ""
     """Sources of one group are on one side; nothing where it is alone."""
 
@@ -219,15 +221,17 @@ class SourceScan:
     def label_by(self, table: LabelFile, candidates: Mapping[str, Iterable[str]], found: bool = False) -> None:
         """Give the sources what a table says of them; report the rows that fit none.
 
-        Of a table that was `found`, and not asked for, only what it does say is taken, and one line has those rows.
+        Of a table that was `found`, and not asked for, only what it does say is taken, and one line has those rows; it
+        takes nothing away from what is held out.
         """
         rows, unused = table.match(candidates)
         for i, source in enumerate(self.sources):
             row = rows.get(source.name)
             if row is not None:
                 label = row.label or (source.label if found else None)
-                caption, split = row.caption or source.caption, row.split or source.split
-                self.sources[i] = replace(source, label=label, caption=caption, split=split)
+                split = "heldout" if found and source.split == "heldout" else row.split or source.split
+                asked, caption = not found and row.split is not None, row.caption or source.caption
+                self.sources[i] = replace(source, label=label, caption=caption, split=split, asked=asked)
         if rows == {} and candidates:
             raise ConfigError(
                 f"no row of {table.path} fits what was found, {counted(len(candidates), 'file')}",
@@ -240,40 +244,79 @@ class SourceScan:
             return
         self.rejections += [Rejection(name, "not found", f"named in {table.path.name} only") for name in unused]
 
-    def take_layout(
-        self, first: int, root: str, files: Mapping[str, Path], candidates: Mapping[str, Iterable[str]]
+    def take_layouts(
+        self,
+        first: int,
+        root: str,
+        files: Mapping[str, Path],
+        candidates: Mapping[str, Iterable[str]],
+        side: Split | None,
+        table: str | Path | None,
     ) -> None:
-        """Give the sources of a folder the labels of their folders, or what the layout of its data set says.
+        """Give the sources of a folder labels and sides by their folders, and what the layout of its data set says.
+
+        What any of these holds out is held out.
 
         Args:
             first: number of the folder's first source.
             root: name of the folder.
             files: the files of the folder that are no sources, by name.
-            candidates: for each source, the names that a table may use for it; where there are none, layouts are not
-                looked for.
+            candidates: the names that a table may use for each source; none where sides are not looked for.
+            side: that of the folder itself, among several.
+            table: the user's own, which is no part of a layout, and stands in for one that cannot be used.
         """
-        sources = self.sources[first:]
-        layout = find_layout([source.name for source in sources], files) if candidates else None
-        for name in files:
-            if layout is None or name not in layout.files:
+        sources, layouts = self.sources[first:], list[Layout]()
+        if not candidates:
+            labels = [source.label or next(iter(folders_of(source.name, root)), None) for source in sources]
+            self.sources[first:] = [replace(s, label=label) for s, label in zip(sources, labels, strict=True)]
+            for name in files:
+                self.pass_over(name)
+            return
+        names = [source.name for source in sources]
+        own = os.path.realpath(table) if table else None
+        others = {name: path for name, path in files.items() if os.path.realpath(path) != own}
+        try:
+            layouts = find_layouts(names, others)
+        except ConfigError as error:
+            if not table:
+                raise
+            self.rejections.append(Rejection(root, "unreadable", error.problem))
+        folders = folder_layout(names, root, any(layout.table for layout in layouts))
+        by_path = {name: place for layout in layouts for name, place in layout.places.items()}
+        places = folders.places | by_path
+        no_clips = {name for layout in layouts for name in layout.no_clips}
+        for name in [*files, *no_clips]:
+            if not any(name in layout.files for layout in layouts):
                 self.pass_over(name)
         for number, source in enumerate(sources):
-            if layout is not None and layout.place is not None:
-                said = layout.place(source.name)
-            else:
-                said = Place(next(iter(folders_of(source.name, root)), None))
-            sources[number] = replace(source, label=source.label or said.label, split=said.split, group=said.group)
-        self.sources[first:] = sources
-        if layout is None:
-            return
-        line = layout.said
-        if layout.table is not None:
-            self.label_by(layout.table, {source.name: candidates[source.name] for source in sources}, found=True)
-        if len({source.split for source in self.sources[first:]} - {None}) == 1:  # one side alone is no split
-            line += "; of one side, so that some are held out as usual"
-            self.sources[first:] = [replace(source, split=None) for source in self.sources[first:]]
-        self.rejections += layout.rejections
-        self.layouts.append(line)
+            said = places[source.name]
+            splits = {source.split, said.split, folders.places[source.name].split, side}
+            split: Split | None = "heldout" if "heldout" in splits else "train" if "train" in splits else None
+            sources[number] = replace(source, label=source.label or said.label, split=split, group=said.group)
+        self.sources[first:] = sources = [source for source in sources if source.name not in no_clips]
+        if any(folders.places[source.name].split for source in sources if source.name not in by_path):
+            layouts.append(folders)
+        if side is not None:
+            layouts.append(Layout(f'"{root}" is {"held out" if side == "heldout" else "trained on"} by its name'))
+        for layout in layouts:
+            if layout.table is not None:
+                with contextlib.suppress(ConfigError) if table else contextlib.nullcontext():
+                    self.label_by(layout.table, {s.name: candidates[s.name] for s in sources}, found=True)
+            self.rejections += layout.rejections
+            self.layouts.append(layout.said)
+
+    def settle_sides(self, roots: Sequence[Path]) -> None:
+        """Leave sides to chance where all are trained on, or where the user gave one folder that is held out."""
+        sides = {source.split for source in self.sources}
+        alone = sides == {"heldout"} and len(roots) == 1
+        end = ""
+        if sides - {None} == {"train"} or (alone and side_of(roots[0].name) == "heldout"):
+            self.sources = [replace(source, split=None) for source in self.sources]
+            end = "; of one side, so that some are held out as usual"
+        elif sides == {"heldout"}:
+            end = "; all of it is held out: to train on it, give the folder itself, or rename it"
+        if end and self.layouts:
+            self.layouts[-1] += end
 
     def walk(self, folder: Path, name: str, above: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
         """Yield the files below a folder with their names, in natural order; note what cannot be read.
@@ -352,13 +395,15 @@ class SourceScan:
                         members.append(member)
                 except UnusableMedia as error:  # what lies before the fault is sound
                     self.rejections.append(Rejection(name, error.reason, error.detail))
-                clips = list(clips_in(path, members))
+                clips, unused = clips_in(path, members)
         except OSError as error:
             self.rejections.append(Rejection(name, "unreadable", error.strerror or str(error)))
             return
         for clip in clips:
             inside = f"{name}/{_utf8(clip.name)}"
-            yield Source(clip.kind, inside, path, clip.label, clip.caption, members=clip.members)
+            yield Source(clip.kind, inside, path, clip.label, clip.caption, members=clip.members, split=clip.split)
+        for member in unused if clips else ():
+            self.pass_over(f"{name}/{_utf8(member.name)}")
         if not clips and len(self.rejections) == faults:
             self.pass_over(name)
 
@@ -478,7 +523,7 @@ def scan(
         status = leave_out.stat()
         above.add((status.st_dev, status.st_ino))
     seen: set[tuple[str | Member, ...]] = set()
-    names: Counter[str] = Counter()
+    names = Counter[str]()
     for root, root_name in zip(roots, root_names(roots), strict=True):
         given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
         files = result.walk(root, root_name, above) if root.is_dir() else iter(given)
@@ -496,12 +541,14 @@ def scan(
             absolute = (str(source.path), real) if not source.members else (source.name, source.name)
             last = PurePosixPath(source.name if source.members else os.fspath(source.path))
             candidates[source.name] = (*absolute, source.name, relative, last.name, last.stem)
-        result.take_layout(first, root_name, others, {} if library or tabled else candidates)
+        side = part_side(root.name) if len(roots) > 1 else None
+        result.take_layouts(first, root_name, others, {} if library else candidates, side, labels if tabled else None)
+    result.settle_sides(roots)
     result.tell_archives()
     if labels != "folder":
         result.sources = [replace(source, label=None) for source in result.sources]
     if tabled:
-        result.label_by(LabelFile(Path(labels)), candidates)
+        result.label_by(LabelFile(Path(labels)), {source.name: candidates[source.name] for source in result.sources})
     return result
 
 
