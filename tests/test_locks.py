@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -333,6 +336,35 @@ def test_stopped_in_the_middle_nothing_is_lost_and_it_goes_on(
     assert before == {path.name: path.read_bytes() for path in model.iterdir()}
 
 
+def test_modes_stay_and_secrets_are_never_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seen = tmp_path / "library", set[int]()
+    folder.mkdir()
+    for name in ("library.sqlite", "accounts.sqlite"):
+        with contextlib.closing(sqlite3.connect(folder / name)) as database:
+            database.execute("CREATE TABLE one (value)")
+    files.write_secret(folder / "state" / "secret", b"secret")
+    (folder / "accounts.sqlite").chmod(0o600)
+    (folder / "library.sqlite").chmod(0o640)
+    before = {path: path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+    assert before[folder / "state" / "secret"] & 0o777 == 0o600
+    closed = locked.LockedFile.close
+
+    def close(file: locked.LockedFile) -> None:
+        seen.add(os.stat(file.name).st_mode & 0o777)
+        closed(file)
+
+    monkeypatch.setattr(locked.LockedFile, "close", close)
+    for verb in (lambda: lock(folder, yes=True, quiet=True), lambda: unlock(folder, quiet=True)):
+        assert verb().files == 3
+        assert {path: path.stat().st_mode for path in before} == before
+    assert seen == {0o600}
+    with monkeypatch.context() as patched:
+        patched.setattr(locks, "_pyrage", lambda: SimpleNamespace(encrypt=lambda a, b: a, decrypt=lambda a, b: a))
+        made = locks.lock_file(folder / "state" / "secret", b"key")
+        assert made.stat().st_mode & 0o777 == 0o600
+        assert locks.unlock_file(made, b"key").stat().st_mode & 0o777 == 0o600
+
+
 def test_it_is_said_to_be_final_and_nobody_locks_by_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tiny_model(tmp_path / "model")
     with pytest.raises(ConfigError, match="--yes"):
@@ -374,6 +406,13 @@ def test_the_keyring_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     kept.clear()
     with pytest.raises(LockError, match="knows no key"):
         read_info(tmp_path / "model")
+    (tmp_path / "notes.txt").write_text(CAPTION)
+    save_tiny_model(tmp_path / "other")
+    for path, others in (("notes.txt", {}), ("other", {"key_file": tmp_path / "key"})):
+        with pytest.raises(ConfigError, match="keyring is given, and the key"):
+            lock(tmp_path / path, keyring=True, yes=True, quiet=True, **others)  # type: ignore[arg-type]
+    with pytest.raises(LockError, match=r"other. is not locked: lock it: footage lock .*other"):
+        lock(tmp_path / "other", change_key=True, keyring=True, quiet=True)
 
 
 def test_a_change_of_key_that_is_stopped_leaves_the_old_key_in_the_keyring(

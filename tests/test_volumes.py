@@ -20,10 +20,11 @@ from footage.config.presets import preset, tiny
 from footage.data import phantoms
 from footage.data.audit import Audit
 from footage.data.clips import DatasetVolumes, HasVolumes, Loader, open_clips
-from footage.data.ingest.volumes import read_volume
+from footage.data.ingest.volumes import SECRET, VolumeBuilder, read_volume
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError, MediaError
 from footage.evaluation.volume_features import planes_reader
+from footage.files import locked
 from footage.generation.rollout import from_uint8, to_uint8, to_uint16
 from footage.media.dicom import DicomSlice, find_series, is_dicom, read_series, write_dicom
 from footage.media.geometry import NOTICE, VolumeScale
@@ -37,6 +38,7 @@ from footage.models.translators.translate import thick as thickened
 from footage.training.engines import FabricEngine
 from footage.training.plan import choose_preset
 from footage.training.processes import Processes
+from footage.trust import locks
 from tests.folders import shapes, write_pictures
 
 nibabel = pytest.importorskip("nibabel")
@@ -343,7 +345,7 @@ def test_units_are_not_mixed(tmp_path):
         ingest((tmp_path / "scan",), tmp_path / "data", IngestConfig(), advise=False, quiet=True)
 
 
-def test_two_data_sets_of_one_patient_are_pairs(tmp_path):
+def test_two_data_sets_of_one_patient_are_pairs(tmp_path, monkeypatch):
     from footage.data.pairs import PairedVolumes, open_source
 
     for kind in ("ct", "mr"):
@@ -358,8 +360,18 @@ def test_two_data_sets_of_one_patient_are_pairs(tmp_path):
             )
     config = {"height": 8, "width": 8, "min_frames": 4, "heldout": 0, "spacing": "5,.5,.5"}
     ingest((tmp_path / "ct",), tmp_path / "a", IngestConfig(**config), advise=False, quiet=True)
+    secret = Path("ingest") / SECRET
+    plain = (tmp_path / "a" / secret).read_bytes()
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, "correct horse battery")
+    locks.lock_folder(tmp_path / "a", "passphrase")
+    with monkeypatch.context() as patched:
+        patched.setattr(VolumeBuilder, "read", lambda self: pytest.fail("it is made again"))
+        ingest((tmp_path / "ct",), tmp_path / "a", IngestConfig(**config), advise=False, quiet=True)
     options = IngestConfig(**config, patients_of=str(tmp_path / "a"))
     ingest((tmp_path / "mr",), tmp_path / "b", options, advise=False, quiet=True)
+    assert (tmp_path / "b" / secret).read_bytes() == plain
+    assert (tmp_path / "b" / secret).stat().st_mode & 0o777 == 0o600
     pair = open_source(tmp_path / "a", ClipConfig(8, 8, 8, 1), tmp_path / "b")
     assert isinstance(pair, PairedVolumes) and len(pair.spans("train")) == 2
     window = pair.read_deep(pair.spans("train")[0].index, 0, 8)

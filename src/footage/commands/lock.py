@@ -69,11 +69,14 @@ def new_key(keyring: bool, yes: bool) -> Iterator[str]:
     """Say that a lost key is final, and give where the key of a new lock comes from, for the block.
 
     Raises:
-        ConfigError: nobody agrees.
+        ConfigError: nobody agrees, or a key file is given besides the keyring.
         LockError: there is no key, or what locks is not installed.
     """
     locked.check_installed()
-    console = make_console(to_stderr=True)
+    console, key_file = make_console(to_stderr=True), os.environ.get(locked.KEY_FILE)
+    if keyring and key_file:
+        problem = f'keyring is given, and the key file "{key_file}" too (--key-file, {locked.KEY_FILE})'
+        raise ConfigError(problem, "give one of them")
     print_marked(console, "final:", locks.FINAL)
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -81,7 +84,6 @@ def new_key(keyring: bool, yes: bool) -> Iterator[str]:
         print("lock it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise ConfigError("nothing was locked", "answer y to lock")
-    key_file = os.environ.get(locked.KEY_FILE)
     if key_file:
         locks.make_key_file(Path(key_file))
         console.print(f"key      {key_file}: keep a copy of it elsewhere")
@@ -124,13 +126,16 @@ def lock(
             or, with --keyring, by the system's keyring; nothing else is written.
         key_file: a file with the key, in place of a passphrase; made where it is missing. For any command.
         new_key_file: with --change-key, the file with the new key.
-        keyring: keep the key in the system's keyring.
+        keyring: keep the key in the system's keyring; not that of a single file.
         yes: agree that without the key everything is lost for good.
     """
     console = make_console(quiet)
     if not path.exists():
         raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run, a library or a file")
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
+        if keyring and (new_key_file is not None or path.is_file()):
+            other = path if path.is_file() else new_key_file
+            raise ConfigError(f'keyring is given, and the key of "{other}" is in none', "leave --keyring out")
         if change_key:
             source, hidden = "keyring" if keyring else "passphrase", None
             if new_key_file is not None:

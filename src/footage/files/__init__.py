@@ -130,6 +130,23 @@ def writing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         yield handle
 
 
+def write_secret(path: Path, content: bytes) -> None:
+    """Write `content` as `write_bytes` does, to a file that its owner alone can read from its beginning on."""
+    with _replacing(path, durable=True) as temporary:
+        make_private(temporary)
+        with locked.create(temporary, path) as handle:
+            handle.write(content)
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone can read; who opens it to write keeps its mode.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 @contextlib.contextmanager
 def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     make_folder(path.parent)

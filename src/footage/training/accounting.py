@@ -117,8 +117,7 @@ def secret_of(folder: RunFolder) -> int:
     if not path.exists():
         if folder.state.exists():
             raise TrainingError(f"{path} is gone, without which the run cannot go on", "give another --out")
-        files.write_text(path, secrets.token_hex(16))
-        path.chmod(0o600)
+        files.write_secret(path, secrets.token_hex(16).encode())
     try:
         return int(files.read_bytes(path), 16)
     except ValueError:

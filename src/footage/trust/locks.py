@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -197,7 +198,7 @@ def databases(folder: Path, plain: bool) -> list[Path]:
 def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
     """Put the databases of a folder into their locked form, or with `hide` False the plain one; return how many were.
 
-    Each is replaced as a whole, once what was written has been looked through; it has no log then.
+    Each is replaced as a whole, once what was written has been looked through; its mode stays, and it has no log then.
 
     Raises:
         LockError: another program has one open, or it is damaged.
@@ -207,7 +208,9 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
     for path in paths:
         module, own = locked.cipher_of_databases(), locked.key_of_databases(key)
         scratch = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{files.PARTIAL}.sqlite")
+        mode = stat.S_IMODE(path.stat().st_mode)
         try:
+            files.make_private(scratch)  # what is beside it takes its mode
             with contextlib.closing(module.connect(path, timeout=1.0, isolation_level=None)) as database:
                 if not hide:
                     database.execute(f'PRAGMA key = "{own}"')
@@ -231,6 +234,7 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
                 database.execute(f"PRAGMA other.journal_mode = {log}")
             with open(scratch, "rb+") as written:
                 os.fsync(written.fileno())
+            scratch.chmod(mode)
             os.replace(scratch, path)
         except module.Error as error:
             busy = str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
@@ -245,7 +249,7 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
 def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Report) -> int:
     """Put the other files of a folder into their locked form, or with `hide` False the plain one; return how many were.
 
-    Each is replaced as a whole, once what was written has been read back; its time of change stays.
+    Each is replaced as a whole, once what was written has been read back; its mode and its time of change stay.
 
     Args:
         folder: that is locked or unlocked.
@@ -275,18 +279,20 @@ def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Re
     every, count = list(locked.locked_files(folder)), 0
     for done, path in enumerate(every, 1):
         if locked.is_locked(path) != hide:
-            name, times = path.relative_to(folder).as_posix(), path.stat()
+            name, before = path.relative_to(folder).as_posix(), path.stat()
             scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
             try:
+                files.make_private(scratch)
                 with opened(path, name, False, not hide) as content, opened(scratch, name, True, hide) as out:
-                    before = digest(content, out)
+                    wanted = digest(content, out)
                 with open(scratch, "rb+") as handle:
                     os.fsync(handle.fileno())
                 with opened(scratch, name, False, hide) as again:
-                    if digest(again) != before:
+                    if digest(again) != wanted:
                         remedy = "see to the disk: the file is as it was"
                         raise LockError(f"{scratch} is not what was written to it", remedy)
-                os.utime(scratch, ns=(times.st_atime_ns, times.st_mtime_ns))
+                os.utime(scratch, ns=(before.st_atime_ns, before.st_mtime_ns))
+                scratch.chmod(stat.S_IMODE(before.st_mode))
                 os.replace(scratch, path)
             finally:
                 scratch.unlink(missing_ok=True)
@@ -307,8 +313,10 @@ def change_key(folder: Path, source: str, hidden: bytes | None) -> None:
         hidden: the new passphrase, or what the key file holds; None for the keyring.
 
     Raises:
-        LockError: the old key is another one, or the folder is being locked or unlocked.
+        LockError: it is not locked, the old key is another one, or it is being locked or unlocked.
     """
+    if not (folder / locked.HEADER).exists():
+        raise LockError(f'"{folder}" is not locked', f"lock it: footage lock {folder}")
     with _alone(folder):
         header = locked.read_header(folder)
         if header["state"] != "locked":
@@ -349,7 +357,8 @@ def lock_file(path: Path, passphrase: bytes) -> Path:
     if (length := path.stat().st_size) > LARGEST_FILE:
         raise LockError(f'"{path}" has {length:,} bytes, at most {LARGEST_FILE:,} are locked at once', "use age for it")
     plain, spoken = path.read_bytes(), _spoken(passphrase)
-    files.write_bytes(to, _pyrage().encrypt(plain, spoken))
+    files.write_secret(to, _pyrage().encrypt(plain, spoken))
+    to.chmod(stat.S_IMODE(path.stat().st_mode))
     if _pyrage().decrypt(to.read_bytes(), spoken) != plain:
         to.unlink()
         raise LockError(f'"{to}" is not what was written to it', "see to the disk: the file is as it was")
@@ -375,7 +384,8 @@ def unlock_file(path: Path, passphrase: bytes) -> Path:
         raise LockError(
             problem, "give the passphrase that it was locked with; if that is right, it is damaged"
         ) from None
-    files.write_bytes(to, plain)
+    files.write_secret(to, plain)
+    to.chmod(stat.S_IMODE(path.stat().st_mode))
     path.unlink()
     return to
 

@@ -288,7 +288,7 @@ class VolumeBuilder:
         before: dict[str, Split] = {}
         with contextlib.suppress(OSError, ValueError, LookupError, DatasetError):
             earlier = Dataset(self.folder)
-            if json.loads((self.inner / NOTE).read_text())["made_of"] == made_of:
+            if json.loads(files.read_bytes(self.inner / NOTE))["made_of"] == made_of:
                 return earlier
             before = {row.source.split("-")[1]: row.split for row in earlier.rows}
         parts = self.read()
@@ -330,11 +330,10 @@ class VolumeBuilder:
                 problem = f'patients_of is "{other}", which is no dataset of volumes made on this machine'
                 raise ConfigError(problem, "give the folder of one")
             if not path.exists():
-                shutil.copy(shared, path)
+                files.write_secret(path, files.read_bytes(shared))
         if not path.exists():
-            files.write_bytes(path, secrets.token_bytes(32))
-            path.chmod(0o600)
-        return path.read_bytes()
+            files.write_secret(path, secrets.token_bytes(32))
+        return files.read_bytes(path)
 
     def reject(self, path: Path, name: str, reason: str, detail: str) -> None:
         """Note a file of no use: by its path for the terminal, by its hash for the table."""
