@@ -238,6 +238,7 @@ def model_targets(folder: Path) -> list[Target]:
     """Cards, weights and resumable states."""
     import torch
 
+    from footage.evaluation.detector import SEEN, Detector, DetectorFigure, DetectorNet, load_detector, save_detector
     from footage.models.card import PRETRAINED, read_info
     from footage.models.checkpoint import load_model, read_state, save_state
 
@@ -259,7 +260,23 @@ def model_targets(folder: Path) -> list[Target]:
         (model / "model.json").write_text(json.dumps({**card, "weights_sha256": files.file_digest(path)}))
         true_digest(model / "model.json")
 
+    detector = folder / "detector.safetensors"
+    figures = dict.fromkeys(SEEN, DetectorFigure(0.9, None, None, 0.1, 0.1))
+    save_detector(detector, DetectorNet(), Detector("toy", "ab" * 32, "discs", 64, 64, 0.0, 0.0, 8, 8, figures, {}))
+
+    def true_detector(path: Path) -> None:
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            header = json.loads(content[8 : 8 + length])
+            value = json.loads(header["__metadata__"]["detector"])
+            value.pop("digest", None)
+            header["__metadata__"]["detector"] = json.dumps({**value, "digest": files.json_digest(value)})
+            written = json.dumps(header).encode()
+            path.write_bytes(len(written).to_bytes(8, "little") + written + content[8 + length :])
+
     return [
+        Target("detector", (detector,), load_detector, true_detector),
         Target("card", (model / "model.json",), lambda path: read_info(path.parent), true_digest),
         Target("weights", (weights,), lambda path: load_model(path.parent), true_weights),
         Target("state", (state,), read_state),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, save
 
-from footage import Library
+from footage import Library, files
 from footage.commands.main import main
 from footage.commands.trust import Detected, detect, detector
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluation.detector import (
+    SCHEMA,
     SEEN,
     WINDOW,
     ClipPatches,
@@ -109,7 +113,7 @@ def test_a_detector_is_written_and_read_and_one_that_was_altered_is_refused(
     assert torch.equal(net(clips), trained[0](clips))
     header = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
     tensors = load(path.read_bytes())
-    newer = json.dumps(json.loads(header["detector"]) | {"schema": 2})
+    newer = json.dumps(json.loads(header["detector"]) | {"schema": SCHEMA + 1})
     other = json.dumps(json.loads(header["detector"]) | {"model": "another"})
     moved = tensors | {"logit.bias": tensors["logit.bias"] + 9}
     for some, told, complaint in (
@@ -123,6 +127,47 @@ def test_a_detector_is_written_and_read_and_one_that_was_altered_is_refused(
             load_detector(path)
     with pytest.raises(ModelError, match="no detector"):
         load_detector(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ([], "no detector"),
+        ({"figures": None}, "figures"),
+        ({"figures": {}}, "figures.clean"),
+        ({"figures": {"clean": {"auc": "1"}}}, "figures.clean.auc"),
+        ({"height": "tall"}, "height"),
+        ({"width": 10**9}, "width"),
+        ({"threshold": True}, "threshold"),
+        ({"real_tested": 0, "real_sources": 0}, "real_tested"),
+        ({"made_by": None}, "made_by"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_detector_with_other_values_is_refused(
+    trained: tuple[DetectorNet, Detector], tmp_path: Path, change: Any, complaint: str
+) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_detector(path, *trained)
+    with safe_open(path, "pt") as opened:
+        value = json.loads(opened.metadata()["detector"])
+    del value["digest"]
+    value = [value] if change == [] else value | change
+    if change:
+        value["digest"] = files.json_digest(value)
+    path.write_bytes(save(load(path.read_bytes()), metadata={"detector": json.dumps(value)}))
+    with pytest.raises(ModelError, match=complaint):
+        load_detector(path)
+
+
+def test_false_alarms_are_bounded_by_the_sources_that_were_tested(trained: tuple[DetectorNet, Detector]) -> None:
+    about = trained[1]
+    none = {how: replace(figure, false_alarms=0.0) for how, figure in about.figures.items()}
+    assert (about.real_tested, about.real_sources) == (12, 6)
+    assert replace(about, figures=none).most_false_alarms() == pytest.approx(1 - 0.05 ** (1 / 6))
+    older = replace(about, figures=none, real_sources=0)  # says of clips alone how many there were
+    assert older.most_false_alarms() == pytest.approx(1 - 0.05 ** (1 / 12))
+    assert replace(about, figures=none | {"crf 30": replace(none["clean"], false_alarms=0.4)}).most_false_alarms() > 0.6
 
 
 def run(*words: str) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from footage.commands.convert import upscale
 from footage.commands.generate import generate
-from footage.commands.trust import read_mark, verify
+from footage.commands.trust import SAME, made_by, read_mark, verify
 from footage.errors import ProvenanceError
 from footage.generation.clip import Clip
 from footage.media.encode import h264, read_metadata, write_clip
@@ -206,3 +206,25 @@ def test_weights_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mark, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(ProvenanceError, match="install footage anew"):
         mark._weights.__wrapped__()
+
+
+def test_a_weak_mark_is_named_by_the_message_that_it_fits_and_bits_only_where_they_are_sure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reading(message: int, strength: float, seed: int, known: tuple[int, ...]) -> mark.Reading:
+        """Read entries that are drawn: signs of a message, of some strength, in noise."""
+        drawn = np.random.default_rng(seed).standard_normal((BITS, BITS)) + strength * mark._bits(message)[:, None]
+        entries = (drawn / np.sqrt(np.mean(drawn**2)))[None].astype(np.float32)
+        nothing = mark.Cropped(-9.0, (50, 0.0, 0.0), np.zeros_like(entries))
+        monkeypatch.setattr(mark, "_extracted", lambda frames: frames)
+        monkeypatch.setattr(mark, "_entries_read", lambda extracted: entries)
+        monkeypatch.setattr(mark, "_cropped", lambda *_: nothing)
+        return read([np.zeros((1, 64, 64, 3), np.uint8)], known)
+
+    weak = [one for seed in range(12) if (one := reading(MESSAGE, 0.165, seed, (5, MESSAGE))).present]
+    assert len(weak) > 4 and min(one.agreement(MESSAGE) for one in weak) < SAME
+    assert {one.known for one in weak} == {MESSAGE} and not any(one.legible for one in weak)
+    assert {made_by(one, {5: "other", MESSAGE: "this"}) for one in weak} == {"this"}
+    alike = reading(MESSAGE ^ 0b111111, 1.5, 0, (MESSAGE,))  # shares 26 bits, and is another model's
+    assert alike.present and alike.legible and alike.known is None and made_by(alike, {MESSAGE: "this"}) == ""
+    assert not reading(MESSAGE, 0.35, 0, ()).legible

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,21 @@ from footage.media.encode import read_metadata, write_clip
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys
 from footage.studio.state import Studio
-from footage.trust.provenance import CERTIFICATE, FOLDER, KEY, NAME, SIGNED, SWITCH, examine, identity, seal, unsigned
+from footage.trust.provenance import (
+    CERTIFICATE,
+    EXPIRED,
+    FOLDER,
+    KEY,
+    NAME,
+    SIGNED,
+    SWITCH,
+    UNTRUSTED,
+    Statement,
+    examine,
+    identity,
+    seal,
+    unsigned,
+)
 from tests.clips import moving, write
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
@@ -182,6 +197,38 @@ def test_verify_says_what_it_finds(
         verify((tmp_path / "nothing.mp4",))
     with pytest.raises(ConfigError, match="trust is"):
         verify((good,), trust=(bad,))
+
+
+def test_a_certificate_that_is_out_of_date_is_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = ["claimSignature.validated", "assertion.hashedURI.match", "assertion.bmffHash.match"]
+
+    def told(failures: list[str], sound: list[str]) -> Statement:
+        results = {"failure": [{"code": code} for code in failures], "success": [{"code": code} for code in sound]}
+        return Statement.of({"validation_results": {"activeManifest": results}}, "Invalid")
+
+    assert told([UNTRUSTED, EXPIRED], sound).state == told([EXPIRED], sound).state == "expired"
+    assert told([EXPIRED], sound[:2]).state == told([EXPIRED], sound[2:]).state == "changed"
+    for other in ("assertion.bmffHash.mismatch", "signingCredential.revoked"):
+        assert told([EXPIRED, other], sound).state == "changed"
+    assert told([UNTRUSTED], sound).state == "changed"
+    expired = told([EXPIRED], sound)
+    monkeypatch.setattr("footage.commands.trust.examine", lambda *_: expired)
+    assert verify((clip(tmp_path / "clip.mp4"),)).exit_status == 0 and "expired" in capsys.readouterr().out
+
+
+@pytest.mark.nightly
+def test_a_signature_outlives_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.trust.provenance.YEARS", (1 + 10 / 86400) / 365)  # ten seconds from now
+    path = clip(tmp_path / "clip.mp4")
+    assert examine(path, {}).state == "trusted"
+    time.sleep(11)
+    assert examine(path, {}).state == "expired"
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+    assert examine(path, {}).state == "changed"
 
 
 def test_the_commands_generate_and_verify(tmp_path: Path) -> None:

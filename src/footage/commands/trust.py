@@ -101,7 +101,8 @@ def verify(
     for path, reading in marks.items():
         texts[path] = "none found"
         if reading.message is not None:
-            texts[path] = f"made by footage, {made_by(reading, names) or f'model {reading.message:08x}'}"
+            bits = f"model {reading.message:08x}" if reading.legible else "by which model cannot be read"
+            texts[path] = f"made by footage, {made_by(reading, names) or bits}"
     if json:
         rows = [{"file": path, **asdict(told), "text": told.text} for path, told in statements.items()]
         print_json([row | {"mark": marks.get(row["file"]), "mark_text": texts[row["file"]]} for row in rows])
@@ -166,6 +167,8 @@ def known_marks(libraries: Sequence[Path] = ()) -> dict[int, str]:
 
 def made_by(reading: Reading, names: Mapping[int, str]) -> str:
     """Return whose clip a mark is of, of models by the messages of their clips; nothing where it is none of theirs."""
+    if reading.known is not None:
+        return names[reading.known]
     nearest = max(names, key=reading.agreement)
     return names[nearest] if reading.agreement(nearest) >= SAME else ""
 
@@ -183,7 +186,7 @@ class Finding:
     clip: int | None = None
     """Of which clip of a library it is a copy."""
     false_alarm: float | None = None
-    """Part of the clips that were not made in which as much is found."""
+    """Part of the clips that were not made in which as much is found, at most."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,7 @@ def by_copy(path: Path, libraries: tuple[Path, ...], console: Console) -> Findin
 
 def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> Finding | None:
     """Ask detectors how likely a file is a clip of their models; return the likeliest that is above its threshold."""
-    from footage.evaluation.detector import SEEN, judge
+    from footage.evaluation.detector import judge
     from footage.media.reader import Footage
 
     best: Finding | None = None
@@ -274,9 +277,9 @@ def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> F
         chunks = clip.chunks(height=about.height, width=about.width, channels=3, fps=clip.rate() or 1, fit="crop")
         logit = judge(net, chunks)
         if logit - about.threshold > furthest:
-            wrong = max(about.figures[how].false_alarms for how in SEEN)  # nobody says what a file has been through
+            wrong = about.most_false_alarms()
             text = f"looks made by {about.model} (p {1 / (1 + math.exp(-logit)):.2f})"
-            text += f"; so do up to {wrong:.1%} of {about.real_tested} real clips"
+            text += f"; so do at most {wrong:.1%} of real clips (95%, {counted(about.sources, 'source')} tested)"
             best, furthest = Finding("classifier", text, about.model, false_alarm=wrong), logit - about.threshold
     return best
 

@@ -12,7 +12,8 @@ step from a random start is enough (Wong and others, Fast is better than free, 2
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad
 
 from footage import __version__, files
+from footage.config.strict import from_json, require
 from footage.data.clips import ClipSource, Span
 from footage.data.store import Split
-from footage.errors import DatasetError, ModelError, counted
+from footage.errors import ConfigError, DatasetError, ModelError, counted
 from footage.media.decode import Frames
 from footage.media.encode import h264
 from footage.media.reader import fit_frames
-from footage.metrics.bootstrap import separate
+from footage.metrics.bootstrap import clopper_pearson, separate
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the file."""
 WINDOW = 6
 """Frames that are looked at together."""
@@ -51,6 +53,8 @@ SEEN = ("clean", "crf 23", "crf 30", "half size")
 """What clips have been through that the detector learns from and is tested on."""
 ALLOWED = 0.05
 """Part of the real clips that taught it, in whatever state of `SEEN`, that it may take for made."""
+MOST_SIDE = 16384
+"""Pixels along a side of the frames that a detector's file may ask for, at most."""
 LEAST = 4
 """Sources, and clips made, at the least."""
 
@@ -139,12 +143,43 @@ class Detector:
     real_tested: int
     """Real clips that it was tested on."""
     made_tested: int
-    figures: dict[str, DetectorFigure]
+    figures: Mapping[str, DetectorFigure]
     """By what the clips had been through."""
-    plain: dict[str, DetectorFigure]
+    plain: Mapping[str, DetectorFigure]
     """The same of a detector that was trained without attacks; empty where this one was."""
     made_by: str = f"footage {__version__}"
     schema: int = SCHEMA
+    real_sources: int = 0
+    """Sources of the real clips that it was tested on; 0 where that was not written down."""
+
+    @property
+    def sources(self) -> int:
+        """Real sources that it was tested on; of older files the real clips, which mostly were of as many."""
+        return self.real_sources or self.real_tested
+
+    def most_false_alarms(self) -> float:
+        """Return the part of the real clips that are taken for made, at most, in 95 of 100 tests as large.
+
+        It is the upper limit of Clopper and Pearson 1934, as if each source were one clip, of what the clips had been
+        through that misleads it most: nobody says what a file has been through.
+        """
+        shares = (self.figures[how].false_alarms for how in SEEN)
+        return max(clopper_pearson(math.ceil(share * self.sources - 1e-9), self.sources, 0.9)[1] for share in shares)
+
+    def check(self) -> None:
+        """Refuse what no detector is.
+
+        Raises:
+            ConfigError: a value is out of range, or a figure is missing.
+        """
+        for name in ("height", "width"):
+            require(1 <= getattr(self, name) <= MOST_SIDE, name, getattr(self, name), f"give 1 to {MOST_SIDE}")
+        require(self.sources >= 1, "real_tested", self.real_tested, "give at least 1")
+        for how in SEEN:
+            require(how in self.figures, f"figures.{how}", None, "make the detector again")
+        for figure in (*self.figures.values(), *self.plain.values()):
+            for share in (figure.auc, figure.false_alarms, figure.misses):
+                require(0 <= share <= 1, "a share in figures", share, "give 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -322,6 +357,7 @@ def make_detector(
         about,
         threshold=threshold,
         real_tested=len(real_test.sources),
+        real_sources=len(set(real_test.sources)),
         made_tested=len(made_test.sources),
         figures=figures[-1],
         plain=figures[0] if within else {},
@@ -346,23 +382,23 @@ def load_detector(path: Path) -> tuple[DetectorNet, Detector]:
     remedy = "give a file that footage detector wrote"
     try:
         with safe_open(path, "pt") as opened:
-            value = json.loads((opened.metadata() or {})["detector"])
+            value = dict(json.loads((opened.metadata() or {})["detector"]))
         tensors = deserialize(path.read_bytes())
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        digest, digest_of_tensors = value.pop("digest", None), value.get("tensors")
+        sums = files.json_digest(value), files.bytes_digest(serialize(tensors))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise ModelError(f'"{path}" is no detector ({str(error)[:200] or type(error).__name__})', remedy) from None
     files.refuse_newer(value.get("schema"), SCHEMA, path, ModelError)
-    digest, digest_of_tensors = value.pop("digest", None), value.get("tensors")
-    if digest != files.json_digest(value) or digest_of_tensors != files.bytes_digest(serialize(tensors)):
+    if (digest, digest_of_tensors) != sums:
         raise ModelError(f'"{path}" was altered after it was written (its digest differs)', remedy)
     del value["tensors"]
     net = DetectorNet()
     try:
         net.load_state_dict(tensors)
-        value |= {
-            kind: {how: DetectorFigure(**told) for how, told in value[kind].items()} for kind in ("figures", "plain")
-        }
-        return net.eval(), Detector(**value)
-    except (RuntimeError, TypeError, KeyError) as error:
+        about = from_json(Detector, value, "detector")
+        about.check()
+        return net.eval(), about
+    except (ConfigError, RuntimeError, TypeError) as error:
         raise ModelError(f'"{path}" does not fit this version ({str(error)[:200]})', remedy) from None
 
 

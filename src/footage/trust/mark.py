@@ -76,6 +76,8 @@ LEAST_CROP = 42
 """Pixels of a side, of 64, that a crop has to have left, about."""
 TRIED = sum((2 * (SIDE - pixels) + 1) ** 2 for pixels in range(LEAST_CROP - 1, SIDE))
 """Sizes and places of crops, to half a pixel."""
+SURE = 0.99
+"""How likely all bits, or a known message, have to be for a model to be named by them."""
 VERSION = 1
 """Of networks and key."""
 KEY = b"footage mark 1"
@@ -96,6 +98,13 @@ class Reading:
     """The 32 bits, whether right or not; None where there is no mark."""
     confidence: tuple[float, ...] = ()
     """How likely each bit is right, from the first, which is the highest, on."""
+    known: int | None = None
+    """Which of the messages that are known it is, where that is far likelier than any other; bits may be wrong."""
+
+    @property
+    def legible(self) -> bool:
+        """Whether all bits are right, as good as certainly."""
+        return bool(self.confidence) and math.prod(self.confidence) >= SURE
 
     def agreement(self, message: int) -> int:
         """Return how many of the 32 bits are those of another message; 0 where there is no mark."""
@@ -204,7 +213,10 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
     z = entries[0].sum(axis=1)
     confidence = 1 / (1 + np.exp(-2 * amplitude * np.abs(z)))
     message = sum(1 << (BITS - 1 - number) for number in range(BITS) if z[number] > 0)
-    return Reading(True, rate, message, tuple(float(value) for value in confidence))
+    likelihoods = amplitude * (messages @ z) - _log_cosh(amplitude * z).sum()  # beside all messages alike
+    certain = len(known) and likelihoods.max() > math.log(len(known) * SURE / (1 - SURE))
+    named = known[int(likelihoods.argmax())] if certain else None
+    return Reading(True, rate, message, tuple(float(value) for value in confidence), named)
 
 
 def _evidence(entries: Array, messages: Array, amplitudes: Sequence[float] = AMPLITUDES) -> Array:

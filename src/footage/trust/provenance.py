@@ -50,11 +50,16 @@ REQUEST = "org.footage.generation"
 AI_GENERATED = "AI-generated"
 UNTRUSTED = "signingCredential.untrusted"
 """Code of the finding that nobody vouches for the signer."""
+EXPIRED = "signingCredential.expired"
+"""Code of the finding that the signer's certificate is out of date, and no time stamp says that it was not then."""
+HASHED = {f"assertion.{kind}.match" for kind in ("dataHash", "bmffHash", "boxesHash", "collectionHash")}
+"""Codes of the finding that the file is the one that was signed."""
 
-State = Literal["trusted", "valid", "changed", "stripped", "unsigned", "unread"]
+State = Literal["trusted", "valid", "expired", "changed", "stripped", "unsigned", "unread"]
 STATES: dict[State, str] = {
     "trusted": "signed by a signer that this machine trusts, and not changed since",
     "valid": "signed, and not changed since; nobody here vouches for the signer",
+    "expired": "signed, and not changed since; its certificate is out of date: when it was signed cannot be told",
     "changed": "changed since it was signed, or its signature is damaged",
     "stripped": "its comment says that footage made it, and its signature is gone or was never made",
     "unsigned": "nothing says where it comes from",
@@ -104,16 +109,25 @@ class Statement:
         assertions = {entry.get("label"): entry.get("data") for entry in active.get("assertions", [])}
         actions = (assertions.get("c2pa.actions.v2") or {}).get("actions", [])
         kinds = [str(action["digitalSourceType"]) for action in actions if action.get("digitalSourceType")]
-        failures = told.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
+        results = told.get("validation_results", {}).get("activeManifest", {})
+        failures = [str(entry.get("code", "")) for entry in results.get("failure", [])]
+        sound = {str(entry.get("code", "")) for entry in results.get("success", [])}
+        found: State = {"Trusted": "trusted", "Valid": "valid"}.get(state, "changed")  # type: ignore[assignment]
+        if (
+            {EXPIRED} <= set(failures) <= {EXPIRED, UNTRUSTED}
+            and "claimSignature.validated" in sound
+            and sound & HASHED
+        ):
+            found = "expired"
         request = assertions.get(REQUEST)
         return cls(
-            {"Trusted": "trusted", "Valid": "valid"}.get(state, "changed"),  # type: ignore[arg-type]
+            found,
             (active.get("signature_info") or {}).get("common_name") or "",
             active.get("title") or "",
             kinds[0].rpartition("/")[2] if kinds else "",
             request if isinstance(request, dict) else {},
             tuple(entry.get("title", "") for entry in active.get("ingredients", [])),
-            tuple(entry.get("code", "") for entry in failures if entry.get("code") != UNTRUSTED),
+            tuple(code for code in failures if code != UNTRUSTED),
         )
 
 
