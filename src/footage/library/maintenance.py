@@ -268,7 +268,7 @@ def erased_clips(connection: sqlite3.Connection, digests: Collection[str], names
         LibraryError: a name is empty: it would be the end of every clip's that has no source.
     """
     if empty := [name for name in names if not name.strip().strip("/")]:
-        raise LibraryError(f'a source to be erased is "{empty[0]}"', "give a path, or its end")
+        raise LibraryError(f'the source to be erased is "{empty[0]}"', "give its name, or the path of its file")
     found = """
         WITH RECURSIVE gone(id, digest) AS (
             SELECT c.id, c.digest FROM clips c WHERE c.deleted = :marked
