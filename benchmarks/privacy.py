@@ -1,9 +1,11 @@
 """What models tell of their training clips: one that learned them by heart, clips that are new to it, private ones.
 
     python benchmarks/privacy.py --to privacy-runs
+    python benchmarks/privacy.py --coverage 300
 
 Clips are textures of which each is drawn by itself, so that nothing can be learned of one from another: a set made to
-leak. Few of them are learned by heart; of many, critics know which ones they have seen. Figures: docs/trust.md.
+leak. Few of them are learned by heart; of many, critics know which ones they have seen. With --coverage it draws normal
+scores instead, and counts how often intervals hold the true area and tests find one. Figures: docs/trust.md.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import argparse
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from footage.config import Config
@@ -24,6 +28,7 @@ from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.inputs import EvaluationInput
 from footage.evaluation.membership import PrivacyAudit, PrivacyAuditor
 from footage.generation.model import Model
+from footage.metrics.bootstrap import separate
 from footage.training import trainer
 from footage.training.accounting import private_plan
 from footage.training.cost import measure
@@ -92,11 +97,37 @@ def show(name: str, found: PrivacyAudit) -> None:
         )
 
 
+def show_coverage(repeats: int) -> None:
+    """Print how often intervals of normal scores hold the area under the curve, by sources and clips of each."""
+    for members, others in ((4, 4), (6, 6), (12, 12), (4, 100)):
+        for each, area in ((1, 0.5), (3, 0.5), (1, 0.9)):  # of three clips of a source half the variance is its own
+            rng, held, told = torch.Generator().manual_seed(members + others), 0, 0
+            names = [[str(number // each) for number in range(count * each)] for count in (members, others)]
+            for repeat in range(repeats):
+                sides = []
+                for count in (members, others):
+                    own = torch.randn(count, 1, generator=rng).double() * (0.5 if each > 1 else 0) ** 0.5
+                    rest = torch.randn(count, each, generator=rng).double() * (0.5 if each > 1 else 1) ** 0.5
+                    sides.append((own + rest).flatten())
+                sides[0] += 2**0.5 * NormalDist().inv_cdf(area)
+                found = separate(*sides, *names, seed=repeat)
+                assert found.auc_low is not None and found.auc_high is not None, "there are four sources at least"
+                held += found.auc_low <= area <= found.auc_high
+                told += found.chance <= 0.05
+            print(
+                f"{members}:{others}, {each} of each, AUC {area}: {held / repeats:.1%} held, {told / repeats:.1%} told"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--to", type=Path, default=Path("privacy-runs"))
+    parser.add_argument("--coverage", type=int, default=0, help="repeats")
     parser.add_argument("--count", type=int, default=1000, help="clips that are generated")
     asked = parser.parse_args()
+    if asked.coverage:
+        show_coverage(asked.coverage)
+        return
     few, more = Textures(12, 200), Textures(48, 256)
     strangers = Textures(200, 200, first=1_000)
     heart = trained(asked.to / "by-heart", few, 60_000, gan__r1=1.0)

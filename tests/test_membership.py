@@ -137,6 +137,23 @@ def test_separation_is_that_of_other_programs_and_knows_of_sources() -> None:
     assert once.auc_low is not None and alone.auc_low is not None and alone.auc_high is not None
     assert once.auc_low < alone.auc_low < 0.84 < alone.auc_high
     assert separate(members[:3], others, singles[:3], singles[:50]).auc_low is None
+    apart = separate(torch.arange(4.0) + 4, torch.arange(4.0), singles[:4], singles[:4])
+    assert (apart.auc, apart.auc_high) == (1, 1) and apart.auc_low == pytest.approx(0.5823, abs=1e-4)  # no point
+    assert apart.chance == pytest.approx(1 / 70) and separate(others, members, singles[:50], singles).chance > 0.99
+    assert alone.chance < 0.001 and once.chance == pytest.approx(together.chance)
+    rank = stats.permutation_test(
+        (members[:6].numpy(), others[:5].numpy()),
+        lambda a, b: float((a[:, None] > b).mean() + (a[:, None] == b).mean() / 2),
+        alternative="greater",
+    )
+    assert once.chance == pytest.approx(rank.pvalue)
+    t = stats.t.ppf(0.975, 49)
+    wins = (members[:, None] > others).double() + (members[:, None] == others).double() / 2
+    half = t * float(wins.mean(1).var() / 60 + wins.mean(0).var() / 50) ** 0.5 / (alone.auc * (1 - alone.auc))
+    logit = np.log(alone.auc / (1 - alone.auc))
+    low, high = 1 / (1 + np.exp(half - logit)), 1 / (1 + np.exp(-half - logit))  # DeLong and others, equation 5
+    assert alone.auc_low <= low + 1e-7 and alone.auc_high >= high - 1e-7
+    assert alone.auc_low == pytest.approx(low, abs=0.02) and alone.auc_high == pytest.approx(high, abs=0.02)
     for hits, count in ((0, 10), (3, 10), (10, 10), (6, 65)):
         low, high = stats.binomtest(hits, count).proportion_ci(0.95)
         assert clopper_pearson(hits, count) == pytest.approx((low, high), abs=1e-9)

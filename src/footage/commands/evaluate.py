@@ -230,12 +230,12 @@ def print_audit(console: Console, audit: PrivacyAudit, page: Path | None) -> Non
         f"{counted(audit.members, 'clip')} from {counted(audit.member_sources, 'source')} of {audit.data}, beside "
         f"{counted(audit.others, 'other clip')} from {counted(audit.other_sources, 'source')}; {audit.made:,} generated"
     )
-    table = Table("told by", "AUC", "interval", "found at 1% false ones", "interval")
+    table = Table("told by", "AUC", "interval", "by chance", "found at 1% false ones", "interval")
     for attack in audit.attacks:
         of = attack.separation
         reach = "too few sources" if of.auc_low is None else f"{of.auc_low:.2f} to {of.auc_high:.2f}"
         found = f"{of.positives_low:.1%} to {of.positives_high:.1%}"
-        table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.true_positives:.1%}", found)
+        table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.chance:.1%}", f"{of.true_positives:.1%}", found)
     console.print(table)
     for source in audit.sources[:SOURCES]:
         copies = ", ".join(

@@ -115,7 +115,7 @@ class DetectorFigure:
 
     auc: float
     low: float | None
-    """Interval of 95%, of a bootstrap over sources; None where there are fewer than four."""
+    """Interval of 95% over sources, see `area_interval`; None where there are fewer than four."""
     high: float | None
     false_alarms: float
     """Part of the real clips that are taken for made."""

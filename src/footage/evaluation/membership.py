@@ -42,7 +42,7 @@ from footage.evaluation.memorisation import REPEATED
 from footage.evaluation.report.content import write_samples
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
-from footage.metrics.bootstrap import FALSE_POSITIVES, LEAST_SOURCES, LEVEL, Separation, separate
+from footage.metrics.bootstrap import FALSE_POSITIVES, LEVEL, Separation, separate
 from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import nearest
 from footage.models.adversarial.critics import Critics
@@ -75,11 +75,8 @@ class MembershipAttack:
     """`pixels`, `key frames`, `motion`, `critics`, or the names of feature networks."""
     about: str
     separation: Separation
-
-    @property
-    def tells(self) -> bool:
-        """Whether it does better than chance."""
-        return self.separation.auc_low is not None and self.separation.auc_low > 0.5
+    tells: bool
+    """Whether it does better than chance, by a permutation test over sources; see `PrivacyAudit.level`."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class PrivacyAudit:
     other_sources: int
     made: int
     level: float
-    """Of each interval: all of them together hold LEVEL of the time (Bonferroni)."""
+    """Of each interval, and of each test: all of them together hold LEVEL of the time (Bonferroni)."""
     attacks: tuple[MembershipAttack, ...]
     sources: tuple[SourceExposure, ...]
     """Those that can be recognised or are repeated, worst first."""
@@ -156,8 +153,9 @@ class PrivacyAudit:
                 f"no single clip stands out, but scores by {best.name} tell the clips of the training from others "
                 f"(AUC {best.separation.auc:.2f}): train shorter, augment, or train with --privacy.epsilon"
             )
-        if any(attack.separation.auc_low is None for attack in self.attacks):
-            return f"no clip stands out; fewer than {LEAST_SOURCES} sources on a side are too few to say more"
+        if math.comb(self.member_sources + self.other_sources, self.member_sources) * (1 - self.level) < 1:
+            sides = f"{counted(self.member_sources, 'source')} beside {self.other_sources}"
+            return f"no clip stands out; {sides} are too few to say more"
         return (
             "nothing was found that tells clips that were trained on from others, which is no proof that nothing does"
         )
@@ -385,10 +383,10 @@ class PrivacyAuditor:
         if (judged := self._critics()) is not None:
             kept.append(judged)
         level = 1 - (1 - LEVEL) / max(1, len(kept))
-        attacks = tuple(
-            MembershipAttack(name, about, separate(members, others, *of, seed=self.seed, level=level))
-            for name, about, members, others, of in kept
-        )
+        attacks = []
+        for name, about, members, others, of in kept:
+            told = separate(members, others, *of, seed=self.seed, level=level)
+            attacks.append(MembershipAttack(name, about, told, told.chance <= 1 - level))
         pairs, exposures = self._exposed(near)
         return PrivacyAudit(
             model=self.model.info.name,
@@ -399,7 +397,7 @@ class PrivacyAuditor:
             other_sources=len(set(sources[1])),
             made=self.made.count,
             level=level,
-            attacks=attacks,
+            attacks=tuple(attacks),
             sources=tuple(exposures),
             pairs=tuple(pairs[:WORST]),
             notes=tuple(self.notes),

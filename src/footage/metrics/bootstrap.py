@@ -4,13 +4,18 @@ What is drawn are sources, each with everything that was cut from it: the cluste
 section 3.8 (strategy 1), and Field and Welsh 2007, "Bootstrapping clustered data", J. R. Stat. Soc. B 69, 369-390. Of
 m windows of a source whose values have correlation rho, a mean varies 1 + (m - 1) rho times as much as that of as many
 independent ones (the design effect, Kish 1965): windows that are drawn one by one give intervals that are too narrow.
+
+How well scores tell the clips that a model was trained on from others has intervals of variances over sources, since
+the bootstrap of few sources is too narrow.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +30,8 @@ FALSE_POSITIVES = 0.01
 """Part of the other clips that may be taken for members where true positives are counted."""
 LEAST_SOURCES = 4
 """Sources on a side below which there is no interval: too few to be drawn anew."""
+PERMUTED = 2000
+"""Ways to take sources for members that are tried, at most."""
 
 
 def counts(number: int, draw: int, seed: int, side: int) -> npt.NDArray[np.int64]:
@@ -98,13 +105,15 @@ class Separation:
     auc: float
     """How often a member has a higher score than another clip; .5 is chance."""
     auc_low: float | None
-    """Interval of the bootstrap over sources; None where there are too few of them."""
+    """Interval over sources, see `area_interval`; None where there are too few of them."""
     auc_high: float | None
     true_positives: float
     """Part of the members above all but FALSE_POSITIVES of the others."""
     positives_low: float
     """Interval of Clopper and Pearson 1934, as if each source were one clip."""
     positives_high: float
+    chance: float = 1.0
+    """How often members have as high an area by chance: of a permutation test over sources, one-sided."""
 
 
 def separate(
@@ -115,7 +124,6 @@ def separate(
     *,
     seed: int = 0,
     level: float = LEVEL,
-    resamples: int = 10 * RESAMPLES,
 ) -> Separation:
     """Compare the scores of members (M,) and of other clips (N,), each of a source; higher is for members.
 
@@ -128,26 +136,95 @@ def separate(
         other_sources: likewise.
         seed: of the draws.
         level: how often the intervals are to hold the value.
-        resamples: how often sources are drawn.
     """
-    wins = (members[:, None] > others).double() + (members[:, None] == others).double() / 2  # M N
-    sums, sizes = wins, list[Tensor]()  # of each pair of sources, in the end
+    scores, sizes = torch.cat([members, others]), list[Tensor]()
+    numbers = list[Tensor]()  # of the source of each clip; one that is on both sides counts as two
     for sources in (member_sources, other_sources):
-        numbers = torch.from_numpy(np.unique(np.asarray(sources), return_inverse=True)[1])
-        sizes.append(torch.bincount(numbers).double())
-        sums = torch.zeros(len(sizes[-1]), sums.shape[1]).double().index_add_(0, numbers, sums).T
+        numbers.append(torch.from_numpy(np.unique(np.asarray(sources), return_inverse=True)[1]))
+        sizes.append(torch.bincount(numbers[-1]).double())
+    first, size = len(sizes[0]), torch.cat(sizes)
+    every = torch.cat([numbers[0], numbers[1] + first])
+    wins = (scores[:, None] > scores).double() + (scores[:, None] == scores).double() / 2  # (M + N) × (M + N)
+    sums = torch.zeros(len(size), len(every)).double().index_add_(0, every, wins).T
+    sums = torch.zeros(len(size), len(size)).double().index_add_(0, every, sums)  # of others, of members
+    between = sums[first:, :first].T
+    auc = float(between.sum() / (sizes[0].sum() * sizes[1].sum()))
     low = high = None
     if min(map(len, sizes)) >= LEAST_SOURCES:
-        drawn = [
-            torch.from_numpy(np.stack([counts(len(size), draw, seed, side) for draw in range(resamples)])).double()
-            for side, size in enumerate(sizes)
-        ]
-        areas = ((drawn[0] @ sums) * drawn[1]).sum(dim=1) / ((drawn[0] @ sizes[0]) * (drawn[1] @ sizes[1]))
-        low, high = areas.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()).tolist()
+        low, high = area_interval(between, sizes[0], sizes[1], level)
     allowed = int(FALSE_POSITIVES * len(others))
     found = float((members > others.sort(descending=True).values[allowed]).double().mean())
-    positives = clopper_pearson(round(found * len(sizes[0])), len(sizes[0]), level)
-    return Separation(float(wins.mean()), low, high, found, *positives)
+    positives = clopper_pearson(round(found * first), first, level)
+    return Separation(auc, low, high, found, *positives, chance_of_area(sums.T, size, first, seed))
+
+
+def chance_of_area(sums: Tensor, sizes: Tensor, first: int, seed: int) -> float:
+    """Return the share of ways to take as many sources for members that give as large an area as the true one.
+
+    A permutation test (Fisher 1935): all ways where they are few, else PERMUTED drawn ones and the true one.
+
+    Args:
+        sums: how often clips of a source have higher scores than those of another, (S, S), half where they are equal.
+        sizes: clips of each source, (S,).
+        first: sources that are members, the first ones.
+        seed: of the draws.
+    """
+    count = len(sizes)
+    exact = math.comb(count, first) <= PERMUTED
+    if exact:
+        rows = np.array(list(itertools.combinations(range(count), first)))  # the true one is the first
+    else:
+        rng = np.random.Generator(np.random.Philox(key=[seed, 0x9E2]))
+        drawn = rng.permuted(np.tile(np.arange(count), (PERMUTED, 1)), axis=1)[:, :first]
+        rows = np.concatenate([np.arange(first)[None], drawn])
+    chosen = torch.zeros(len(rows), count).double().scatter_(1, torch.from_numpy(rows), 1.0)
+    areas = ((chosen @ sums) * (1 - chosen)).sum(dim=1) / ((chosen @ sizes) * ((1 - chosen) @ sizes))
+    return float((areas >= areas[0] - 1e-9).double().mean())
+
+
+def area_interval(sums: Tensor, first: Tensor, second: Tensor, level: float) -> tuple[float, float]:
+    """Return an interval of the area under the curve, which is never a point.
+
+    It holds two others. One has the variance of DeLong and others 1988, of whole sources (Obuchowski 1997), around the
+    area's logit, as far as Student's t of one degree of freedom less than the fewer sources. The other has that of
+    Hanley and McNeil 1982 at each value that the area may have, as if each source were one clip (Newcombe 2006, method
+    5): where all members are above all others, the first has no width.
+
+    Args:
+        sums: how often clips of a source of the first kind are above those of one of the second, (S, R).
+        first: clips of each source of the first kind, (S,).
+        second: likewise, (R,).
+        level: how often it is to hold the value.
+    """
+    clips, fewer = (float(first.sum()), float(second.sum())), min(sums.shape)
+    area = float(sums.sum()) / (clips[0] * clips[1])
+    angles = np.linspace(0, math.pi / 2, 20_001)  # t = √ν tan φ has a density of cos(φ) to the power of ν - 1
+    density = np.cos(angles) ** (fewer - 2)
+    parts = np.cumsum(density) - (density[0] + density) / 2
+    reach = math.sqrt(fewer - 1) * math.tan(float(np.interp(level, parts / parts[-1], angles)))
+    normal = NormalDist().inv_cdf((1 + level) / 2)
+    variance = 0.0
+    for axis, (sizes, other) in enumerate(((first, clips[1]), (second, clips[0]))):
+        gaps = sums.sum(dim=1 - axis) / other - sizes * area
+        variance += len(sizes) / (len(sizes) - 1) * float(gaps.square().sum()) / float(sizes.sum()) ** 2
+    low = high = area
+    if 0 < area < 1:
+        logit, half = math.log(area / (1 - area)), reach * math.sqrt(variance) / (area * (1 - area))
+        low, high = (float(torch.tensor(logit + way * half).double().sigmoid()) for way in (-1, 1))
+
+    def within(value: float) -> bool:
+        """Tell whether an area may be that of the sample."""
+        more = (sum(sums.shape) / 2 - 1) * ((1 - value) / (2 - value) + value / (1 + value))
+        return abs(area - value) <= normal * math.sqrt(value * (1 - value) / math.prod(sums.shape) * (1 + more))
+
+    ends = []
+    for end in (0.0, 1.0):
+        inside, outside = area, end
+        for _ in range(40):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if within(middle) else (inside, middle)
+        ends.append(inside)
+    return min(low, ends[0]), max(high, ends[1])
 
 
 def clopper_pearson(hits: int, count: int, level: float = LEVEL) -> tuple[float, float]:
