@@ -226,7 +226,7 @@ class Evaluator:
             real=real,
             protocol=plan.protocol,
             seed=options.seed,
-            networks=tuple(network_of(about) for about in abouts),
+            networks=tuple(network_of(net.about) for net in (*self.nets, *self.perceptual)),
             floor=self.floor,
             figures=tuple(figures),
             curves=tuple(curves),

@@ -388,8 +388,7 @@ def write_clip(
         raise MediaError(f'"{path.name}" has no format that clips are written as', remedy)
     if sound is not None:
         check_sound(kind)
-    rate = exact_rate(fps)
-    chunks, metadata = marked(chunks, metadata, mark)
+    rate, (chunks, metadata) = exact_rate(fps), marked(chunks, metadata, mark)
     comment = json.dumps(metadata, ensure_ascii=False)
     with files.disk_errors(MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")):
         if kind == "png":

@@ -157,11 +157,9 @@ def _ingest(
         options.pictures.check()
         builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
         settings = {**options.settings, "labels": config.labels if config.labels in ("folder", "none") else "table"}
-        settings["keep_duplicates"] = config.keep_duplicates
-        settings |= {"rate": str(exact_rate(rate.fps)), "rate_reason": rate.reason}
-        settings["ignored"] = dict(sorted(listing.ignored.items()))
-        settings["examples"] = dict(sorted(listing.examples.items()))
-        settings |= {"layouts": listing.layouts} if listing.layouts else {}
+        settings |= {"keep_duplicates": config.keep_duplicates, "rate": str(exact_rate(rate.fps))}
+        settings |= {"rate_reason": rate.reason} | ({"layouts": listing.layouts} if listing.layouts else {})
+        settings |= {name: dict(sorted(getattr(listing, name).items())) for name in ("ignored", "examples")}
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
