@@ -168,7 +168,7 @@ def test_floor_is_of_held_out_clips_where_they_suffice() -> None:
 
 def test_floor_is_of_two_halves_where_held_out_clips_are_few() -> None:
     real, found = floor(Noise(train=10, heldout=3), 20)
-    assert "one half of the clips against 20 of the other" in found.how and found.sets is not None
+    assert "one half of the clips (5 or so) against 20 of the other" in found.how and found.sets is not None
     one, two = (clips_of(clips) for clips in found.sets)
     assert clips_of(real) == set(range(10)) and not one & two and one | two == set(range(10))
     assert sum(index % 2 for index in one) in (2, 3), "each half has of every label"

@@ -64,8 +64,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     real clips against real ones. Without official weights nothing is called FVD: see docs/metrics.md.
 
     Returns:
-        All figures, see `footage.evaluation.results.Evaluation`; of several, those of the first, or of the last model
-        of a run.
+        All figures, see `footage.evaluation.results.Evaluation`; of several those of the first, of a run's last model.
 
     Raises:
         ConfigError: a value is out of range, or the sides do not go together.
@@ -76,14 +75,6 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if to is not None:
         check_ending(to, ".json")
     subjects: list[str | Path] = [*([] if made is None else [made]), *options.compare]
-    for given in (*subjects, *([] if real is None else [real])):
-        if not isinstance(given, str | Path):
-            remedy = (
-                'save each side\'s clips to a folder, such as by Clip.of_frames(array).save("made/0.mp4"), and name it'
-            )
-            raise ConfigError(
-                f"{type(given).__name__} is given, and folders, data sets and models are measured", remedy
-            )
     if options.all and subjects and (options.compare or made is None):
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     import torch
@@ -96,10 +87,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     from footage.models.device import find_device
 
     report = report_path(subjects, real, options.report, to, every=options.all)
-    if report is not None and (hidden := hidden_place(*subjects, real)) is not None:
-        raise ConfigError(
-            f'"{hidden}" is locked, and the report "{report}" would show its clips', "give --to FILE.json for figures"
-        )
+    any_locked(report, *subjects, real)
     kind: ReportKind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
     console = make_console(options.quiet)
     asked = replace(options, device=cast(DeviceName, find_device(options.device).device))
@@ -131,9 +119,16 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return evaluation
 
 
-def hidden_place(*places: str | Path | None) -> Path | None:
-    """Return the locked folder that the first of some places that is locked lies in; None where none is."""
-    return next(filter(None, (locked.folder_of(place) for place in places if place is not None)), None)
+def any_locked(page: Path | None, *places: str | Path | None) -> bool:
+    """Return whether one of some places lies in a locked folder.
+
+    Raises:
+        ConfigError: one does, and a page would show its clips.
+    """
+    found = next(filter(None, (locked.folder_of(place) for place in places if place is not None)), None)
+    if found is not None and page is not None:
+        raise ConfigError(f'"{found}" is locked, and "{page}" would show its clips', "ask for figures alone")
+    return found is not None
 
 
 def models_of_run(run: str | Path) -> list[Path]:
@@ -171,8 +166,7 @@ def privacy(
     """Say what a model tells of the clips that it was trained on: whether these can be recognised, and which ones.
 
     What comes nearest to each clip of many that are generated is compared with what comes nearest to clips that the
-    model has not seen: in pixels, frame by frame, in motion, in features, and by the critics of the run. Those that the
-    data hold out are never trained on, and are the ones it has not seen.
+    model has not seen, those held out: in pixels, frames, motion, features, and by the critics of the run.
 
     Args:
         model: a run or a model folder; in a run the critics are asked too.
@@ -184,18 +178,14 @@ def privacy(
         to: an .html file for a page with the worst pairs side by side.
         json: print everything that was found.
         seed: of what is generated, and of every draw.
-        cache: folder for features; `none` to keep nothing. Left out, the user's cache. Of what is
-            locked nothing is kept.
+        cache: folder for features; `none` to keep nothing, as of what is locked. Left out, the user's cache.
 
     Raises:
-        ConfigError: there is nothing to compare with, the model makes no clips from nothing, or a page of what is
-            locked is asked for.
+        ConfigError: nothing to compare with, a model that makes no clips from nothing, or a page of what is locked.
     """
     if to is not None:
         check_ending(to, ".html")
-    hidden = hidden_place(model, data, held_out)
-    if hidden is not None and to is not None:
-        raise ConfigError(f'"{hidden}" is locked, and the page "{to}" would show its clips', "leave --to out")
+    hidden = any_locked(to, model, data, held_out)
     from footage.evaluation.feature_cache import FeatureCache
     from footage.evaluation.inputs import open_inputs
     from footage.evaluation.membership import PrivacyAuditor, write_privacy_page
@@ -203,10 +193,7 @@ def privacy(
 
     options = EvaluationOptions(clips=clips, networks=networks, seed=seed, cache=cache, device=device)
     console = make_console(quiet)
-    with (
-        FeatureCache(options.cache_folder, hidden=hidden is not None) as features,
-        working(console, "opening the model and the clips") as say,
-    ):
+    with FeatureCache(options.cache_folder, hidden=hidden) as features, working(console, "opening all clips") as say:
         loaded, opened = open_inputs(model, data, options)
         if not isinstance(loaded.model, Model):
             raise ConfigError(f'"{model}" is not a model', "give a model folder, or a run, and then its data set")

@@ -78,10 +78,9 @@ def verify(
     from footage.trust.mark import message_of
 
     check_files(videos)
-    anchors = "\n".join(map(read_certificates, trust))
+    anchors, names = "\n".join(map(read_certificates, trust)), known_marks(library)
     unread: ProvenanceError | None = None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
-    names = known_marks(library)
     for path in videos:
         metadata = {}
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read

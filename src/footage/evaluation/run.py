@@ -180,8 +180,7 @@ class Evaluator:
         figures, curves = list[Figure](), list[Curve]()
         if self.questions is not None and self.wants("fidelity"):
             self.say("measuring answers beside the truth")
-            model, windows = self.questions
-            samples, seed = options.samples, options.seed
+            (model, windows), samples, seed = self.questions, options.samples, options.seed
             with self.seconds.of("answers"):
                 figures, curves = measure_fidelity(model, windows, samples=samples, seed=seed, nets=self.perceptual)
             noted = [figure for figure in figures if figure.networks and not figure.name.startswith("best_")]
@@ -214,19 +213,18 @@ class Evaluator:
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
             if name not in measured and (name != "memorisation" or memorisation is None):
                 raise ConfigError(f'metric "{name}" cannot be measured here', REMEDIES.get(METRICS[name].needs, ""))
-        sides = zip((plan.made, plan.real), self.clips, strict=True)
         seen = {name for figure in figures for name in figure.networks}  # what no figure looks through says nothing
         seen |= {name for space in (memorisation.spaces if memorisation else ()) for name in space.networks}
         every = any(curve.name == "window_frechet" for curve in curves)
         abouts = [net.about for net in self.nets] + [net.about for net in self.perceptual]
         abouts = [about for about in abouts if every or about.name in seen]
-        made, real = (side_of(side, clips, plan.protocol) for side, clips in sides)
+        made, real = (side_of(s, c, plan.protocol) for s, c in zip((plan.made, plan.real), self.clips, strict=True))
         return Evaluation(
             made=made,
             real=real,
             protocol=plan.protocol,
             seed=options.seed,
-            networks=tuple(network_of(net.about) for net in (*self.nets, *self.perceptual)),
+            networks=tuple(network_of(about) for about in abouts),
             floor=self.floor,
             figures=tuple(figures),
             curves=tuple(curves),

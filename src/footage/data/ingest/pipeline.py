@@ -124,7 +124,7 @@ def _ingest(
     cluster: Cluster | None,
 ) -> IngestResult:
     """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
-    began = time.monotonic()
+    remembered, began = folder / INNER / "settings.json", time.monotonic()
     if config.cuts and config.shots == "fine":
         imported("footage.generation.cutting.shots:WEIGHTS").path()  # refuses where it is not installed
     listing = scan(inputs, config.labels, leave_out=folder)
@@ -134,7 +134,6 @@ def _ingest(
             on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
     workers = cluster or (cores() if config.workers is None else config.workers)
-    remembered = folder / INNER / "settings.json"
     asks = config.spacing is not None or config.window is not None or config.patients_of is not None
     if asks or (not listing.sources and volumes.holds_volumes(inputs, listing)):
         given = [*([] if far is None else [far.address]), *origin["inputs"]]
@@ -163,8 +162,7 @@ def _ingest(
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
-        if far is not None:
-            dataset = far.push()
+        dataset = dataset if far is None else far.push()
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
