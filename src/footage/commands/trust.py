@@ -98,10 +98,8 @@ def verify(
             marks[path] = read_mark(path, tuple(names))
     texts = dict.fromkeys(videos, "")
     for path, reading in marks.items():
-        texts[path] = "none found"
-        if reading.message is not None:
-            bits = f"model {reading.message:08x}" if reading.legible else "by which model cannot be read"
-            texts[path] = f"made by footage, {made_by(reading, names) or bits}"
+        bits = f"model {reading.message:08x}" if reading.legible else "by which model cannot be read"
+        texts[path] = f"made by footage, {made_by(reading, names) or bits}" if reading.present else "none found"
     if json:
         rows = [{"file": path, **asdict(told), "text": told.text} for path, told in statements.items()]
         print_json([row | {"mark": marks.get(row["file"]), "mark_text": texts[row["file"]]} for row in rows])
