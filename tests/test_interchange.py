@@ -85,6 +85,8 @@ def test_frames_of_other_programs_are_clips_and_back() -> None:
     assert np.array_equal(Clip.of_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)).array(), frames)  # T C H W
     pictures = list(clip.pictures())
     assert pictures[2].size == (32, 24) and np.array_equal(Clip.of_frames(pictures).array(), frames)
+    red = Image.new("RGB", (6, 4), (255, 0, 0))
+    assert Clip.of_frames([red.quantize(2), red]).array()[:, 0, 0].tolist() == [[255, 0, 0]] * 2, "of a palette"
     grey = Clip.of_frames(frames[..., 0])
     assert grey.array().shape == (5, 24, 32, 1) and next(grey.pictures()).mode == "L"
 
@@ -104,6 +106,7 @@ def test_videos_of_other_programs_are_clips_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
+        ([Image.new("L", (4, 4)), Image.new("L", (4, 6))], "frames of a clip are of different sizes: bring all to one"),
         (
             np.zeros((2, 4, 4, 3)),
             r"float64 \(2, 4, 4, 3\) is no clip, it holds no whole .*: give an array uint8 \(T, H",

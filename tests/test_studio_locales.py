@@ -516,6 +516,8 @@ REACHED = (
 LEFT_OUT = {
     "give an array uint8 (T, H, W, C) or (T, H, W), a tensor uint8 (T, C, H, W) or float (C, T, H, W) in "
     "[-1, 1], or pictures of PIL": "in Python alone",
+    "frames of a clip are of different sizes": "likewise",
+    "bring all to one size": "likewise",
     "classInd.txt": "the name of a file",
     "{}:{} cannot be served: {}": "on the command line, before there is a page",
     "give another --port": "likewise",

@@ -84,6 +84,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ("footage generate --device c", "cpu cuda"),
         ("footage train --gan.los", "--gan.loss"),
         ("footage evaluator con", "convert"),
+        ("footage ingest clips --loc", "--lock"),
     ],
 )
 def test_bash_completes(script: Path, line: str, wanted: str) -> None:
@@ -91,6 +92,7 @@ def test_bash_completes(script: Path, line: str, wanted: str) -> None:
     code = f'source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _tyro_footage; echo "${{COMPREPLY[*]}}"'
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
     assert set(wanted.split()) <= set(done.stdout.split()), done
+    assert " that " not in done.stdout, "no line of a help text is a candidate"
 
 
 def test_the_manual_page_has_every_command_and_renders(script: Path) -> None:

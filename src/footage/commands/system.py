@@ -296,6 +296,7 @@ def nested(commands: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     for name, about in commands.items():
         group, _, inner = name.partition(" ")
         about = about | {"description": purpose(name), "frontier_groups": []}
+        about["options"] = [one | {"description": " ".join(one["description"].split())} for one in about["options"]]
         if inner:
             outer = {"description": purpose(group), "options": [], "subcommands": {}, "frontier_groups": []}
             found.setdefault(group, outer)["subcommands"][inner] = about

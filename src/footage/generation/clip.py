@@ -76,7 +76,10 @@ class Clip:
         """
         tensor = hasattr(content, "detach")  # of torch, which is not imported for this
         if isinstance(content, Sequence) and content and not isinstance(content, str):
-            content = np.stack([np.asarray(one) for one in content])
+            pictures = [one.convert("RGB") if getattr(one, "mode", "L") not in ("L", "RGB") else one for one in content]
+            if len({np.shape(one) for one in pictures}) > 1:
+                raise MediaError("frames of a clip are of different sizes", "bring all to one size")
+            content = np.stack([np.asarray(one) for one in pictures])
         shape: tuple[int, ...] = tuple(getattr(content, "shape", ()))
         kind = str(getattr(content, "dtype", type(content).__name__)).removeprefix("torch.")
         floats = tensor and content.is_floating_point()
