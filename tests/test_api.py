@@ -42,7 +42,7 @@ def test_an_unknown_ending_gets_the_list(tmp_path: Path) -> None:
 
 
 def test_arrays_are_no_sides_of_an_evaluation() -> None:
-    with pytest.raises(FootageError, match=r"ndarray is given, .*: save each side's clips to a folder"):
+    with pytest.raises(FootageError, match=r"ndarray is given: .*: save the clips of each side"):
         footage.evaluate(np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))  # type: ignore[arg-type]
 
 
