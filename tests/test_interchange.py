@@ -85,6 +85,7 @@ def test_frames_of_other_programs_are_clips_and_back() -> None:
     assert np.array_equal(Clip.of_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)).array(), frames)  # T C H W
     pictures = list(clip.pictures())
     assert pictures[2].size == (32, 24) and np.array_equal(Clip.of_frames(pictures).array(), frames)
+    assert Clip.of_frames([torch.zeros(8, 6, 3, dtype=torch.uint8)] * 2).array().shape == (2, 8, 6, 3)
     red = Image.new("RGB", (6, 4), (255, 0, 0))
     assert Clip.of_frames([red.quantize(2), red]).array()[:, 0, 0].tolist() == [[255, 0, 0]] * 2, "of a palette"
     grey = Clip.of_frames(frames[..., 0])

@@ -194,7 +194,7 @@ def test_verify_names_the_model_of_a_file_that_was_encoded_anew(
     path = tmp_path / "copied.mp4"
     write_clip(path, [put(scene(10, 4))], fps=12, metadata={})
     told = verify((path,), json=True)
-    line = json.loads(capsys.readouterr().out)
+    (line,) = json.loads(capsys.readouterr().out)
     assert line["state"] == "unsigned" and line["mark"]["message"] == MESSAGE and told.marks[path].present
     assert line["mark_text"] == f"made by footage, model {MESSAGE:08x}"
 

@@ -241,14 +241,16 @@ def test_a_film_is_not_written_over_what_it_is_made_from(
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_a_film_that_is_kept_has_its_music_all_the_same(folder: Path, tmp_path: Path) -> None:
+def test_a_film_that_is_kept_has_its_music_all_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_timeline(
         Timeline((TimelinePart(title="Sommer", seconds=0.4),), 36, 48, music=TimelineMusic(file="one.mp4")),
         folder / "heard.json",
     )
     library, film = tmp_path / "library", tmp_path / "film.mp4"
-    with pytest.warns(UserWarning, match="is a file"):
-        main(["film", str(folder / "heard.json"), "--to", str(film), "--library", str(library), "--keep", "Sommer"])
+    main(["film", str(folder / "heard.json"), "--to", str(film), "--library", str(library), "--keep", "Sommer"])
+    assert "is a file" in " ".join(capsys.readouterr().err.split())
     assert count_frames(film).has_audio and read_metadata(film)["music"] == ["one.mp4", 0.5]
 
 

@@ -455,7 +455,9 @@ def _show_table(console: Console, entries: list[ClipEntry], first: list[str] | N
     cells["verdict"] = ["" if entry.verdict == "undecided" else entry.verdict for entry in entries]
     cells["tags"] = [", ".join(entry.tags) for entry in entries]
     shown = {name: column for name, column in cells.items() if any(column)}
-    columns = (Column(name, overflow="fold", no_wrap=name in ("clip", "made by")) for name in shown)
+    whole = ("clip", "made by") if console.width >= 80 else ("clip",)
+    least = {"title": 12, "tags": 6}
+    columns = (Column(name, overflow="fold", no_wrap=name in whole, min_width=least.get(name)) for name in shown)
     table = Table(*columns)
     for row in zip(*shown.values(), strict=True):
         table.add_row(*map(Text, row))

@@ -34,6 +34,8 @@ Frames = npt.NDArray[np.uint8]
 
 FPS = 25.0
 """Rate of frames that say nothing of it."""
+COLOURED = ("1", "CMYK", "LA", "P", "PA", "RGBA", "YCbCr")
+"""Modes of pictures of PIL that are brought to RGB; of 16 bits and floating-point numbers there is none."""
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".dicom")
 """Endings of volumes; the last is that of a folder of slices."""
 PICTURES = (".png",)
@@ -76,7 +78,7 @@ class Clip:
         """
         tensor = hasattr(content, "detach")  # of torch, which is not imported for this
         if isinstance(content, Sequence) and content and not isinstance(content, str):
-            pictures = [one.convert("RGB") if getattr(one, "mode", "L") not in ("L", "RGB") else one for one in content]
+            pictures = [one.convert("RGB") if getattr(one, "mode", None) in COLOURED else one for one in content]
             if len({np.shape(one) for one in pictures}) > 1:
                 raise MediaError("frames of a clip are of different sizes", "bring all to one size")
             content = np.stack([np.asarray(one) for one in pictures])

@@ -80,11 +80,11 @@ class Fingerprints:
                 found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
             return {clip: found[clip] for clip in clips if clip in found}
 
-        def file(clip: int) -> Path:
-            """Return a clip's file, or its draft."""
+        def file(clip: int) -> Path | None:
+            """Return a clip's file; None of one with effects, which might have to be rendered first."""
             with self._storage.database.read() as connection:
                 entry = self._storage.entry(connection, clip)
-            return self._storage.clip_file(entry, small=True)
+            return None if entry.edited is not None else self._storage.clip_file(entry)
 
         match = find(self.codes(), samples, read, Closer(path, file))
         if match is None:

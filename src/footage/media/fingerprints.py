@@ -532,19 +532,21 @@ class Closer:
 
     Args:
         copy: its file.
-        file: what returns a clip's file; where it raises an error of `footage`, nothing is said of the clip.
+        file: what returns a clip's file; where it returns None, or raises an error, nothing is said of the clip.
     """
 
-    def __init__(self, copy: Path, file: Callable[[int], Path]) -> None:
+    def __init__(self, copy: Path, file: Callable[[int], Path | None]) -> None:
         self._read = lru_cache(maxsize=2 * JUDGED)(read_shown)
         self._copy, self._file = copy, file
 
     def closeness(self, clip: int, place: Values, *, mirrored: bool) -> tuple[float, Values] | None:
         """Return by how much a clip is closer than is asked for, and the place (4,) where it is, near `place`."""
         try:
+            if (path := self._file(clip)) is None:
+                return None
             frames, begins = self._read(self._copy)
-            theirs = self._read(self._file(clip))
-        except FootageError:
+            theirs = self._read(path)
+        except (FootageError, OSError):
             return None
         chosen = np.unique(np.linspace(0, len(frames) - 1, min(CLOSE_FRAMES, len(frames))).round().astype(int))
         middles = (begins[chosen] + begins[chosen + 1]) / 2

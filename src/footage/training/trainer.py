@@ -223,7 +223,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.method: Method = self.config.trained_by(self.config, len(self.note.labels))
-        least = COMPARED if isinstance(self.method.sampler(), Generates) else 1
+        few = self.private is None and isinstance(self.method.sampler(), Generates)
+        least = COMPARED if few else 1  # what a private run shows is of clips that need no protection
         beside = self._heldout(self.source, self.samples, least)
         self.shown = beside or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
         self.begun, self.measure_every = processes.told((folder.state.exists(), choice and choice.every))
@@ -359,7 +360,7 @@ class Trainer:
             self.log.terminal.say(f"at {counted(seen, 'clip')} {change}")
 
     def batch(self, loaded: LoadedBatch) -> Batch:
-        """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
+        """Bring a loaded batch to the device; with held-out clips beside it every `LOG_CLIPS` clips."""
         rng, seen = torch.Generator(), self.progress.clips_seen
         rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
         if isinstance(self.loader, PoissonLoader):
