@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from footage.data.clips import Labels, Span
+from footage.data.clips import Labels, Span, Window
 from footage.data.store import Frames, Split
 from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import FeatureCache
@@ -197,6 +197,14 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert {name: figure.value for name, figure in figures.items()} == {n: f.value for n, f in again.items()}
     values = [figure.value for figure in figures.values() if figure.value is not None]
     assert len(values) > 10 and bool(torch.isfinite(torch.tensor(values)).all())
+
+
+def test_a_name_with_an_at_sign_is_no_time() -> None:
+    spans = [Span(index, 20, -1, f"@user0_{index}.mp4") for index in range(5)]
+    assert len({span.source for span in spans}) == 5 and spans[3].source == "@user0_3.mp4"
+    assert Span(7, 20, -1, "walk/@anna@12.40").source == "walk/@anna" and Span(7, 20, -1).source == "7"
+    found = RealClips(Noise(5, 0), [Window(span, 0) for span in spans], SHAPE)
+    assert len(set(found.sources.tolist())) == 5
 
 
 def test_repeats_keep_the_interval_of_the_clips() -> None:

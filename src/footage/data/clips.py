@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ class Span:
     @property
     def source(self) -> str:
         """What it was cut from: a file, by its name; of what is drawn, its number."""
-        return self.name.rpartition("@")[0] or self.name or f"{self.index}"
+        return re.sub(r"@\d+\.\d\d$", "", self.name) or f"{self.index}"
 
 
 def named_one_by_one(labels: Iterable[Hashable]) -> bool:
