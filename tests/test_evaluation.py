@@ -207,6 +207,22 @@ def test_a_name_with_an_at_sign_is_no_time() -> None:
     assert len(set(found.sources.tolist())) == 5
 
 
+def test_neighbourhoods_are_of_as_many_clips_on_every_side() -> None:
+    rng = np.random.default_rng(7)
+    made, real = (
+        (rng.integers(200, 256, (count, 4, 16, 16, 3)) * rng.random((count, 1, 1, 1, 3))).astype(np.uint8)
+        for count in (150, 30)
+    )
+    made[np.arange(150) % 10 > 0] //= 16  # one clip of ten is good
+    how: dict[str, Any] = {"frames": 4, "metrics": "prdc"}
+    figure = measured(Fixed(made), Fixed2(real), clips=150, **how)["coverage"]
+    assert figure.clips == (15, 15) and "15 clips of each side" in figure.note, "halves of the real side have 15"
+    assert figure.floor is not None and figure.floor.clips == (15, 15) and figure.value is not None
+    assert figure.value < 0.8 * figure.floor.value, "many clips do not make up for bad ones"
+    none = measured(Fixed(made[:30]), Fixed2(real[:20]), clips=30, **how)["coverage"]  # halves of 10
+    assert none.floor is None and none.clips == (20, 20) and "no floor: real against real has 10 clips" in none.note
+
+
 def test_repeats_keep_the_interval_of_the_clips() -> None:
     clips = np.random.default_rng(5).integers(0, 256, (6, 8, 16, 16, 3), dtype=np.uint8)
     sides = [EvaluationInput(name, "dataset", clips=of(clips)) for name, of in (("a", Fixed), ("b", Fixed2))]

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from footage.data.clips import Labels
 from footage.data.store import Frames
+from footage.errors import counted
 from footage.evaluation.feature_cache import PIXEL_FEATURES, SMALL_COPIES, ClipFeatures, logits_name
 from footage.evaluation.figure_inputs import (
     HOW,
@@ -162,14 +163,26 @@ def prdc(inputs: FigureInputs) -> Measured:
     """Return precision, recall, density and coverage of networks that describe whole clips, not of too few clips.
 
     Each clip gives one window: several of one clip would be each other's nearest neighbours, and their balls too small.
+    All sides give as many clips, since recall and coverage rise with what is made to each real clip. A floor of less
+    than half as many clips as both sides have is left out.
     """
-    beside = inputs.floor and (inputs.floor[0].one_a_clip(), inputs.floor[1].one_a_clip())
-    inputs = replace(inputs, made=inputs.made.one_a_clip(), real=inputs.real.one_a_clip(), floor=beside)
+    sides = [side.one_a_clip() for side in (inputs.made, inputs.real, *(inputs.floor or ()))]
+    counts, notes = [side.count for side in sides], list[str]()
+    if inputs.floor and min(counts[2:]) < max(LEAST_MANIFOLD, min(counts[:2]) // 2):
+        notes.append(f"no floor: real against real has {counted(min(counts[2:]), 'clip')} a side")
+        sides, counts = sides[:2], counts[:2]
+    if (common := min(counts)) < max(counts):
+        notes.append(f"{counted(common, 'clip')} of each side, as many as the smallest has")
+    for number, side in enumerate(sides):
+        drawn = np.random.Generator(np.random.Philox(key=[inputs.seed, 0x9DC])).permutation(side.count)[:common]
+        sides[number] = side if side.count == common else side.chosen(np.sort(drawn))
+    made, real, *beside = sides
+    inputs = replace(inputs, made=made, real=real, floor=(beside[0], beside[1]) if beside else None)
     figures: list[Figure] = []
     for group in inputs.groups("clip") if min(inputs.counts) >= LEAST_MANIFOLD else []:
         parts = [manifold(inputs.made.rows[name], inputs.real.rows[name]) for name in group.names]
         floors = []
-        if inputs.floor and min(side.count for side in inputs.floor) >= LEAST_MANIFOLD:
+        if inputs.floor:
             floors = [manifold(*(side.rows[name] for side in inputs.floor)) for name in group.names]
         for name, side in NAMES.items():
             by_clip = torch.stack([getattr(part, name) for part in parts])  # network, clip
@@ -191,6 +204,7 @@ def prdc(inputs: FigureInputs) -> Measured:
                     group=group,
                     by_network=values,
                     interval=Interval(low, high, LEVEL, how) if inputs.resamples > 1 else None,
+                    note="; ".join(notes),
                 )
             )
     return figures, []
