@@ -621,3 +621,48 @@ def test_sides_that_were_assigned_stay(tmp_path: Path) -> None:
     for config in ({"labels": labels}, {}):  # and it stays where that moved it
         moved = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL, **config).dataset
         assert all(row.split != sides[row.source] for row in moved.rows)
+
+
+def test_clips_and_archives_of_ones_own_are_no_sides(tmp_path: Path) -> None:
+    own = touch(tmp_path / "o", *(f"{name}/{t}.png" for name in ("test001", "valid_001", "dev1000") for t in range(2)))
+    touch(own, "test-2024/a.mp4", "train001/b.mp4")
+    assert {split for _, split in table(scan([own])).values()} == {None} and scan([own]).layouts == []
+    zips = zipped(tmp_path / "z" / "f.zip", *(f"test00{n}/{t}.png" for n in "12" for t in range(2))).parent
+    for name in ("train-station", "rig-test-7", "rig-test-8", "test-drive"):
+        zipped(zips / f"{name}.zip", f"{name}.mp4")
+    assert {split for _, split in table(scan([zips])).values()} == {None}
+    for name in ("rig-train-9", "test_3", "train-00000-of-00010", "val"):
+        zipped(zips / f"{name}.zip", f"{name}.mp4")
+    sides = {name.partition(".")[0]: split for name, (_, split) in table(scan([zips])).items()}
+    assert {name: split for name, split in sides.items() if split} == {
+        **dict.fromkeys(("rig-test-7", "rig-test-8", "test_3", "val"), "heldout"),
+        **dict.fromkeys(("rig-train-9", "train-00000-of-00010"), "train"),
+    }
+
+
+def test_train_is_a_label_where_nothing_is_held_out(tmp_path: Path) -> None:
+    club = touch(tmp_path / "club", "training/2024/a.mp4", "training/2024/b.mp4", "match/c.mp4")
+    assert sorted(table(scan([club])).values()) == [("match", None), ("training", None), ("training", None)]
+    touch(club, "test/d.mp4")
+    assert {table(scan([club]))[name] for name in ("test/d.mp4", "training/2024/a.mp4")} == {
+        (None, "heldout"),
+        ("2024", "train"),
+    }
+
+
+def test_a_set_of_before_keeps_labels_and_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, clip in enumerate(videos(tmp_path / "made", 6)):
+        touch(tmp_path / "d", path := f"{('run', 'test', 'walk')[number % 3]}/{number}.mp4")
+        (tmp_path / "d" / path).write_bytes(clip)
+    with monkeypatch.context() as older:
+        older.setattr("footage.data.ingest.layouts.SIDES", {})
+        before = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL).dataset
+    assert before.info.labels == ("run", "test", "walk") and {row.split for row in before.rows} == {"train", "heldout"}
+    assert ("test", "train") in {(row.label, row.split) for row in before.rows}
+    again = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL)
+    assert again.dataset.rows == before.rows
+    assert "2 clips of before keep their labels" in again.layouts[-1]
+    (tmp_path / "set" / "clips.jsonl").unlink()  # without the tables, sides stay
+    last = ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, **SMALL).dataset
+    assert [row.split for row in last.rows] == [row.split for row in before.rows]
+    assert ingest([tmp_path / "d"], tmp_path / "set", heldout=0.3, labels="none", **SMALL).dataset.info.labels == ()

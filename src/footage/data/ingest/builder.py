@@ -36,7 +36,7 @@ from footage.data.store import (
     save_tables,
     sound_file,
 )
-from footage.errors import DatasetError
+from footage.errors import DatasetError, counted
 from footage.machines import remote
 from footage.machines.cluster import Cluster
 from footage.media.signatures import find_duplicates
@@ -165,7 +165,7 @@ class DatasetBuilder:
         rejections += repeated
         if not wanted:
             raise self.refusal(rejections)
-        self.assign_sides(wanted)
+        self.assign_sides(wanted, settings["labels"] == "folder")
         for done in shards.pack(self.folder, wanted, states, options):
             self.report("pack", done, len(wanted), "")
         state = IngestState(
@@ -322,8 +322,11 @@ class DatasetBuilder:
             + (f"; files of other kinds: {others}" if others else ""),
         )
 
-    def assign_sides(self, wanted: Sequence[Wanted]) -> None:
-        """Assign the sources that have clips to the sides of the split; arrays and some layouts prescribe theirs."""
+    def assign_sides(self, wanted: Sequence[Wanted], labelled: bool) -> None:
+        """Assign the sources that have clips to the sides of the split; arrays and some layouts prescribe theirs.
+
+        Where they are `labelled` by folders, those of before whose folder is a side by now keep it as their label.
+        """
         stay, listed = self.settled(), self.listing.sources
         groups = {source.name: files.json_digest(source.group) for source in listed if source.group}
         earlier: dict[str, str] = {}
@@ -331,7 +334,13 @@ class DatasetBuilder:
             for name, state in self.earlier.sources.items():
                 if state.split:
                     earlier[groups.get(name, state.record.content)] = state.split
-        self.listing.sources = [replace(s, split=None) if s.name in stay else s for s in listed]
+        old = {s.name: stay[s.name][1] for s in listed if labelled and s.name in stay and s.label is None}
+        self.listing.sources = [
+            replace(s, split=None, label=old.get(s.name, s.label)) if s.name in stay else s for s in listed
+        ]
+        if kept := sum(label is not None for label in old.values()):
+            keep = counted(kept, "clip of before keeps its label", "clips of before keep their labels")
+            self.listing.layouts.append(f"{keep}: delete the data set to have it labelled anew")
         sources = {source.name: source for source in self.listing.sources}
         prescribed = [(groups[name], source.split) for name, source in sources.items() if name in groups]
         earlier |= {group: side for group, side in prescribed if side}
@@ -340,30 +349,32 @@ class DatasetBuilder:
         free = [n for n, s in sources.items() if not s.split and any(c.split is None for c in clips.get(n, ()))]
         contents = {name: groups.get(name, self.states[name].record.content) for name in free}
         for name, side in assign_splits(contents, self.options.heldout, earlier).items():
-            self.states[name].split = stay[name] or side if name in stay else side
+            self.states[name].split = stay[name][0] or side if name in stay else side
         for name, source in sources.items():
             self.states[name].split = None if source.split else self.states[name].split
 
-    def settled(self) -> dict[str, str | None]:
-        """Return the sources that are in the dataset, each with the side that it was assigned to, or None of an array.
+    def settled(self) -> dict[str, tuple[str | None, str | None]]:
+        """Return the sources that are in the dataset, each with its side, None of an array, and its folder's label.
 
         They stay, under another name too, whatever a layout says of them now. The user's table may move them.
         """
-        rows = list[ClipRow]()
-        with contextlib.suppress(DatasetError):
-            rows = Dataset(self.folder).rows if self.earlier.sources else []
-        sides, before = {row.source: row.split for row in rows}, self.earlier.sources
+        before, labels = self.earlier.sources, dict[str, str | None]()
+        sides: dict[str, str | None] = {name: state.split for name, state in before.items() if state.split}
+        with contextlib.suppress(DatasetError):  # tables that do not open say nothing, and what was assigned counts
+            rows = Dataset(self.folder).rows if before else []
+            sides, labels = {row.source: row.split for row in rows}, {row.source: row.label for row in rows}
         if self.earlier.heldout != self.options.heldout:
             return {}
         renamed = {before[name].record.content: name for name in self.gone}
-        settled: dict[str, str | None] = {}
+        settled: dict[str, tuple[str | None, str | None]] = {}
         for source in self.listing.sources:
             record = self.states[source.name].record
             old = source.name if source.name in before else renamed.get(record.content)
             if old in sides and before[old].record.content == record.content and not source.asked:
                 prescribed = all(clip.split is not None for clip in record.clips)
                 if prescribed or before[old].split == sides[old]:  # not one that a table of then moved
-                    settled[source.name] = None if prescribed else sides[old]
+                    label = labels.get(old) if labels.get(old) in source.name.split("/")[:-1] else None
+                    settled[source.name] = None if prescribed else sides[old], label
         return settled
 
     def tables(self, wanted: Sequence[Wanted]) -> tuple[list[ClipRow], list[SourceRow]]:

@@ -10,7 +10,7 @@ import itertools
 import json
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ FACES_CLIP = re.compile(
 """A clip of FaceForensics++: how it was made, whose video it is, and whose face is in it."""
 BAIR_CLIP = re.compile(r"(?:.*/)?(train|val|test)/traj_\d+_to_\d+(?:\.tfrecords?)?/\d+")
 """A clip of BAIR's robots: side."""
+WORD = f"(?:{'|'.join(sorted(map(re.escape, SIDES), key=len, reverse=True))})"
+SHARD = re.compile(rf"(?:.*[^a-z](?={WORD}[-_. ]0\d{{4}}))?({WORD})(?:[-_. ]?\d+(?:-(?:of-)?\d+)*)?")
+"""An archive that is named as a side: the word alone, or before a number; behind other words before `00000` alone."""
+SIDE_WORD = re.compile(rf"(?<![a-z]){WORD}(?![a-z])")
 FIRST = 100_000
 """Bytes of a first line, at most."""
 KINETICS = frozenset({"youtube_id", "time_start", "time_end"})
@@ -234,10 +238,10 @@ def bair(sources: Sequence[str], files: Mapping[str, Path]) -> Layout | None:
 def folder_layout(sources: Sequence[str], root: str, tabled: bool) -> Layout:
     """Return what the folders and archives of sources say of them: sides and labels.
 
-    A folder named as a side, such as `test` or `val2017`, or an archive with such a word in its name, is the side of
-    all that lies in it, and no label; the folder below is the label, else one above that tells clips apart. Folders
-    beside `train` are no labels either. Where `train` has clips alone in it, and stands beside folders that are no
-    sides, it is a label: trains, beside ships.
+    A folder named as a side, such as `test` or `val2017`, or an archive, such as `val-000000.tar`, is the side of all
+    that lies in it, and no label; the folder below is the label, else one above that tells clips apart. Folders beside
+    `train` are no labels either. Where nothing is held out, and `train` stands beside folders that are no sides, it is
+    a label: trains, beside ships.
 
     Args:
         sources: names of the sources, the folder's name in front.
@@ -250,16 +254,18 @@ def folder_layout(sources: Sequence[str], root: str, tabled: bool) -> Layout:
     paths = {name: name[len(root) :].lstrip("/").split("/") for name in sources}
     places = {name: Place(next(iter(folders_of(name, root)), None)) for name in sources}
     sides: dict[str, int] = {}  # where the side stands: the last that is held out, else the first
+    named = part_sides({part for path in paths.values() for part in path[:-1]})
     for name, path in paths.items():
-        said = [part_side(part) for part in path]
+        said = [*map(named.get, path[:-1]), SIDES.get(path[-1].casefold())]
         if any(said):
             sides[name] = len(said) - 1 - said[::-1].index("heldout") if "heldout" in said else said.index("train")
     levels = zip(*(paths[name][:at] for name, at in sides.items()), strict=False)
     common = [level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, levels)]
     depth = len(common)
     beside = {name for name in sources if name not in sides and paths[name][:depth] == common}
-    trained = any(at == depth and part_side(paths[name][at]) == "train" for name, at in sides.items())
-    lone = all(len(paths[name]) == at + 2 and part_side(paths[name][at]) == "train" for name, at in sides.items())
+    side_at = {name: named.get(part := paths[name][at]) or SIDES[part.casefold()] for name, at in sides.items()}
+    beside_train = [at == depth and side_at[name] == "train" for name, at in sides.items()]
+    lone, trained = all(beside_train), any(beside_train)
     if not sides or (lone and not tabled and any(len(paths[name]) > depth + 1 for name in beside)):
         return Layout("", places)
     for name in [*sides, *beside]:
@@ -267,10 +273,10 @@ def folder_layout(sources: Sequence[str], root: str, tabled: bool) -> Layout:
         at = sides.get(name, depth)
         below, above = folders_of("/".join(paths[name][at:])), path[depth:at]
         if name in sides:
-            free = [*below, *(part for part in above if not part_side(part))]
+            free = [*below, *(part for part in above if not named.get(part))]
         else:
             free = below if trained else path[depth:]
-        places[name] = Place(next(iter(free), None), part_side(paths[name][at]) if name in sides else None)
+        places[name] = Place(next(iter(free), None), side_at.get(name))
     words = {paths[name][at].casefold() for name, at in sides.items()}
     kind = "archives" if all(suffix_of(word) in ARCHIVES for word in words) else "folders"
     others, of = len(sources) - len(sides), f"of {len(sources):,} clips"
@@ -278,11 +284,30 @@ def folder_layout(sources: Sequence[str], root: str, tabled: bool) -> Layout:
     return Layout(line + (f"; {counted(others, f'{of} is in none', f'{of} are in none')}" if others else ""), places)
 
 
-def part_side(part: str) -> Split | None:
-    """Return the side that a folder is named as, `val2017` too, or an archive by a word of its name; else None."""
-    if suffix_of(part) in ARCHIVES:
-        return side_of(part.rpartition(".")[0])
-    return SIDES.get(re.sub(r"[-_. ]?\d{3,}$", "", part.casefold()))
+def part_sides(parts: Iterable[str]) -> dict[str, Split]:
+    """Return the side of each of some folders and archives that is named as one.
+
+    A folder is so by the word alone, and a year directly behind it; an archive by the word, and a number behind it. A
+    word elsewhere in an archive's name counts where two of them differ in it alone, such as `a-train-1` and `a-test-2`.
+    """
+    sides: dict[str, Split] = {}
+    forms: dict[str, dict[Split, list[str]]] = {}
+    for part in parts:
+        name = part.casefold()
+        stem = name.rpartition(".")[0]
+        if suffix_of(part) not in ARCHIVES:
+            if side := SIDES.get(re.sub(r"(?:19|20)\d\d$", "", name)):
+                sides[part] = side
+            continue
+        if shard := SHARD.fullmatch(stem):
+            sides[part] = SIDES[shard[1]]
+        for word in SIDE_WORD.finditer(stem):
+            form = re.sub(r"\d+", "0", f"{stem[: word.start()]}*{stem[word.end() :]}")
+            forms.setdefault(form, {}).setdefault(SIDES[word[0]], []).append(part)
+    apart = [of_side for of_side in forms.values() if len(of_side) == 2]
+    order: tuple[Split, Split] = ("train", "heldout")  # what says both is held out
+    sides |= {part: side for side in order for of_side in apart for part in of_side[side]}
+    return sides
 
 
 def folders_of(name: str, root: str | None = None) -> list[str]:

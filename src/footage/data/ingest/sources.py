@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 from footage import files
 from footage.data.ingest.archives import ARCHIVES, Member, clips_in, find_members, member_digests, unpacked
 from footage.data.ingest.labels import LabelFile, caption_lines, side_of
-from footage.data.ingest.layouts import Layout, find_layouts, folder_layout, folders_of, part_side
+from footage.data.ingest.layouts import Layout, find_layouts, folder_layout, folders_of, part_sides
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, counted, nearest
@@ -524,6 +524,7 @@ def scan(
         above.add((status.st_dev, status.st_ino))
     seen: set[tuple[str | Member, ...]] = set()
     names = Counter[str]()
+    named = part_sides({root.name for root in roots} if len(roots) > 1 else ())
     for root, root_name in zip(roots, root_names(roots), strict=True):
         given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
         files = result.walk(root, root_name, above) if root.is_dir() else iter(given)
@@ -541,7 +542,7 @@ def scan(
             absolute = (str(source.path), real) if not source.members else (source.name, source.name)
             last = PurePosixPath(source.name if source.members else os.fspath(source.path))
             candidates[source.name] = (*absolute, source.name, relative, last.name, last.stem)
-        side = part_side(root.name) if len(roots) > 1 else None
+        side = named.get(root.name)
         result.take_layouts(first, root_name, others, {} if library else candidates, side, labels if tabled else None)
     result.settle_sides(roots)
     result.tell_archives()
