@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from footage.data.clips import Labels, Span, Window
-from footage.data.store import Frames, Split
+from footage.data.clips import DatasetClips, Labels, Span, Window
+from footage.data.store import ClipRow, DatasetInfo, Frames, Split
 from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows, one_clip
-from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.feature_cache import ClipFeatures, FeatureCache
 from footage.evaluation.figure_inputs import FloorClips, floor_clips
 from footage.evaluation.inputs import EvaluationInput, plan_evaluation
 from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelFigure
@@ -205,6 +206,22 @@ def test_a_name_with_an_at_sign_is_no_time() -> None:
     assert Span(7, 20, -1, "walk/@anna@12.40").source == "walk/@anna" and Span(7, 20, -1).source == "7"
     found = RealClips(Noise(5, 0), [Window(span, 0) for span in spans], SHAPE)
     assert len(set(found.sources.tolist())) == 5
+
+
+def test_files_of_one_name_in_two_folders_are_two() -> None:
+    rows = [
+        ClipRow(f"{folder}/{n}.mp4", start, start + 1, 20, None, None, "train", "shard-00000.npy", 0, "0")
+        for folder in ("walk", "run")
+        for n in range(3)
+        for start in (0.0, 1.0)
+    ]
+    dataset: Any = SimpleNamespace(info=DatasetInfo("d", 32, 32, 3, 25.0, (), 12, "0" * 64, {}), rows=rows)
+    spans = DatasetClips(dataset).spans("train")
+    assert spans[0].name == spans[6].name == "0@0.00" and spans[6].source == "run/0.mp4"
+    clips = RealClips(Noise(12, 0), [Window(span, start) for span in spans for start in (0, 2)], SHAPE)
+    assert np.unique(clips.sources, return_counts=True)[1].tolist() == [4] * 6
+    found = ClipFeatures(clips, {}, {}, np.arange(clips.count)).one_a_clip()
+    assert found.numbers.tolist() == list(range(0, 24, 2)), "the first window of each of 12 clips"
 
 
 def test_neighbourhoods_are_of_as_many_clips_on_every_side() -> None:

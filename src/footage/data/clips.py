@@ -55,11 +55,13 @@ class Span:
     """Which file it was cut from, and at how many seconds, such as `walk/anna@2.40`; empty for what is drawn."""
     captions: tuple[str, ...] = ()
     """What is said of it; each says all of it."""
+    file: str = ""
+    """Which file it was cut from, in full, where files in different folders may share a name."""
 
     @property
     def source(self) -> str:
         """What it was cut from: a file, by its name; of what is drawn, its number."""
-        return re.sub(r"@\d+\.\d\d$", "", self.name) or f"{self.index}"
+        return self.file or re.sub(r"@\d+\.\d\d$", "", self.name) or f"{self.index}"
 
 
 def named_one_by_one(labels: Iterable[Hashable]) -> bool:
@@ -207,7 +209,7 @@ class DatasetClips:
                 below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
                 name = f"{str(below).removesuffix(below.suffix)}@{row.start:.2f}"
                 label = -1 if row.label is None else numbers[row.label]
-                spans.append(Span(index, row.frames, label, name, row.captions))
+                spans.append(Span(index, row.frames, label, name, row.captions, row.source))
         return spans
 
     def read(self, index: int, start: int, frames: int) -> Frames:

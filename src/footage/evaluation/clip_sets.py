@@ -114,6 +114,8 @@ class ClipSet(typing.Protocol):
     """Class of each, (N,), or -1."""
     sources: Labels
     """Number of what each was cut from, (N,): windows of one file are not independent of each other."""
+    indices: Labels
+    """Number of the clip that each is a window of, (N,)."""
 
     part: int
     """Clips that have to be read together; 1 for any number."""
@@ -169,6 +171,7 @@ class RealClips:
         self.labels = np.array([window.span.label for window in windows], dtype=np.int64)
         known = dict[str, int]()  # numbered as they come
         self.sources = np.array([known.setdefault(w.span.source, len(known)) for w in windows], dtype=np.int64)
+        self.indices = np.array([window.span.index for window in windows], dtype=np.int64)
         flat = (number for window in windows for number in (window.span.index, window.start))
         places = np.fromiter(flat, dtype=np.int64, count=2 * len(windows))
         self.digest = json_digest(
@@ -247,6 +250,7 @@ class GeneratedClips:
         self.batch = made_at_once(model, shape.frames * stride)
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
         self.labels, self.sources = np.array(drawn, dtype=np.int64), np.arange(count)
+        self.indices = self.sources
         self.texts = list(texts)
         if info.reads_text and not texts:
             self.texts = [draw_caption(info.text.captions, seed + row) for row in range(count)]
@@ -289,7 +293,7 @@ class AnsweredClips:
 
     def __init__(self, model: TrainedModel, asked: RealClips, shape: ClipShape) -> None:
         self.model, self.asked, self.count, self.labels = model, asked, asked.count, asked.labels
-        self.sources = asked.sources
+        self.sources, self.indices = asked.sources, asked.indices
         self.given = model.sampler.given
         self.shape = replace(shape, frames=shape.frames - self.given)
         device = str(model.sampler.device.type)
@@ -328,7 +332,7 @@ class LongVideos:
         numbers = np.arange(self.count)
         self._video = numbers // self.part * batch + numbers % batch
         self.position = numbers // batch % windows
-        self.labels, self.sources = self._videos.labels[self._video], self._video
+        self.labels, self.sources, self.indices = self._videos.labels[self._video], self._video, self._video
         self.digest = json_digest([self._videos.digest, windows, "long", __version__])
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:

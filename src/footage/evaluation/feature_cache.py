@@ -332,9 +332,8 @@ class ClipFeatures:
 
     def one_a_clip(self) -> ClipFeatures:
         """Return the first window of each clip: of one that several windows were cut from, the others are left out."""
-        names = [self.clips.named(int(number))[0] for number in self.numbers]
-        first = dict(zip(reversed(names), reversed(range(self.count)), strict=True))
-        return self if len(first) == self.count else self.chosen(np.sort(np.array([*first.values()])))
+        first = np.unique(self.clips.indices[self.numbers], return_index=True)[1]
+        return self if len(first) == self.count else self.chosen(np.sort(first))
 
     def chosen(self, numbers: Labels) -> ClipFeatures:
         rows: dict[str, Rows] = {}
