@@ -264,7 +264,7 @@ def test_notes_fit_what_was_asked_for() -> None:
     with FeatureCache(None) as cache:
         found = Evaluator(plan_evaluation(a, b, options), options, cache).evaluation()
         assert found.networks == (), "no figure looks through one"
-        assert any("no interval" in text and "3 sources" in text for text in found.warnings)
+        assert any("figures of both sides have no interval" in text and "3 sources" in text for text in found.warnings)
         for named, warned in ((None, True), ("random", False)):
             options = EvaluationOptions(metrics="fvd", frames=4, clips=6, resamples=0, networks=named, device="cpu")
             warnings = Evaluator(plan_evaluation(a, b, options), options, cache).evaluation().warnings
@@ -272,4 +272,4 @@ def test_notes_fit_what_was_asked_for() -> None:
     one = EvaluationInput("one", "dataset", clips=Fixed(clips[:1]))
     told = plan_evaluation(one, b, EvaluationOptions(frames=4, clips=6)).warnings
     assert any("one has 1 clip" in text and "--clips" not in text for text in told)
-    assert any("b has 3 clips" in text and "or --clips 3" in text for text in told)
+    assert any("b has 3 clips" in text and "or --clips 3" in text and "count files" in text for text in told)

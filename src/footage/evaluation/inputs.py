@@ -493,7 +493,7 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
                 text = f"only {len(side.spans)} are compared, and the figures are no longer those of the protocol"
             else:
                 text = (
-                    f"{protocol.clips} windows are cut from them, which are not independent: intervals count clips, "
+                    f"{protocol.clips} windows are cut from them, which are not independent: intervals count files, "
                     "not windows"
                 )
             fewer = f", or --clips {len(side.spans)}" if protocol.windows != "one" and len(side.spans) > 1 else ""

@@ -415,8 +415,8 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, options: Evaluatio
     for side, given in ((inputs.made, plan.made.opened.given), (inputs.real, plan.real.opened.given)):
         if (there := len(np.unique(side.sources))) < LEAST_SOURCES and options.resamples:
             warnings.append(
-                f"{given}: figures have no interval, since clips of {counted(there, 'source')} can hardly be drawn "
-                f"anew; give {LEAST_SOURCES} or more"
+                f"{given}: figures of both sides have no interval, since clips of {counted(there, 'source')} can "
+                f"hardly be drawn anew; give {LEAST_SOURCES} or more"
             )
     for group in network_groups(inputs.nets):
         metric, what = ("fvd", "clip") if group.of == "clip" else ("fid", "frame")
