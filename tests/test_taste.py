@@ -479,7 +479,7 @@ def test_the_command_makes_the_best(
 ) -> None:
     judge(coloured)
     monkeypatch.setattr("footage.commands.generate.load", lambda *_: unchecked)
-    main(["generate", "tiny", "--best", "2", "--of", "10", "--library", str(coloured.folder)])
+    main(["generate", "stream-shapes", "--best", "2", "--of", "10", "--library", str(coloured.folder)])
     out = " ".join(capsys.readouterr().out.split())
     assert "the best 2 of 10 by the taste of library" in out and "2 filed" in out
 
