@@ -184,7 +184,7 @@ def test_a_library_for_a_team(
 
 
 def test_trusted_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for number, name in enumerate(("reals", "fakes", "other-fakes")):
+    for number, name in enumerate(("reals", "fakes", "other-fakes", "training-clips")):
         save_videos(tmp_path / name, 16, seed=100 * number, frames=20)
     cli.main(["ingest", str(tmp_path / "reals"), "--to", str(tmp_path / "my-data"), "--size", "32x32", "--quiet"])
     follow("trusted-figures.md", tmp_path, monkeypatch, capsys)
