@@ -522,8 +522,7 @@ def scan(
     if leave_out is not None and leave_out.is_dir():
         status = leave_out.stat()
         above.add((status.st_dev, status.st_ino))
-    seen: set[tuple[str | Member, ...]] = set()
-    names = Counter[str]()
+    seen, names = set[tuple[str | Member, ...]](), Counter[str]()
     named = part_sides({root.name for root in roots} if len(roots) > 1 else ())
     for root, root_name in zip(roots, root_names(roots), strict=True):
         given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
