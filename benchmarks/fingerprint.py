@@ -145,21 +145,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.folder is None:
             clips = []
-            made = footage.load(options.model).generate(options.clips, frames=options.frames, seed=options.skip)
-            for number, clip in enumerate(made):
+            generated = footage.load(options.model).generate(options.clips, frames=options.frames, seed=options.skip)
+            for number, clip in enumerate(generated):
                 clips.append(clip.save(Path(folder) / f"{number}.mp4"))
         else:
             clips = sorted(path for path in options.folder.rglob("*") if path.suffix in (".mp4", ".mkv"))
             clips = clips[options.skip :]
             clips = clips[:: max(1, len(clips) // options.clips)][: options.clips]
-        told = measure(clips, min(options.copies, len(clips)), options.changes, table, pairs=options.pairs)
+        figures = measure(clips, min(options.copies, len(clips)), options.changes, table, pairs=options.pairs)
     Console().print(table)
     if options.drawn:
         seconds = search_seconds(options.drawn)
         middle, least = seconds[len(seconds) // 2] * 1e3, seconds[0] * 1e3
         print(f"{options.drawn:,} drawn fingerprints are searched in {middle:.0f} ms (at least {least:.0f})")
-        told["search"] = middle
-    print(json.dumps(told))
+        figures["search"] = middle
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

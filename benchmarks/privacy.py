@@ -110,10 +110,10 @@ def show_coverage(repeats: int) -> None:
                     rest = torch.randn(count, each, generator=rng).double() * (0.5 if each > 1 else 1) ** 0.5
                     sides.append((own + rest).flatten())
                 sides[0] += 2**0.5 * NormalDist().inv_cdf(area)
-                found = separate(*sides, *names, seed=repeat)
-                assert found.auc_low is not None and found.auc_high is not None, "there are four sources at least"
-                held += found.auc_low <= area <= found.auc_high
-                told += found.chance <= 0.05
+                apart = separate(*sides, *names, seed=repeat)
+                assert apart.auc_low is not None and apart.auc_high is not None, "there are four sources at least"
+                held += apart.auc_low <= area <= apart.auc_high
+                told += apart.chance <= 0.05
             print(
                 f"{members}:{others}, {each} of each, AUC {area}: {held / repeats:.1%} held, {told / repeats:.1%} told"
             )

@@ -125,10 +125,10 @@ def any_locked(page: Path | None, *places: str | Path | None) -> bool:
     Raises:
         ConfigError: one does, and a page would show its clips.
     """
-    found = next(filter(None, (locked.folder_of(place) for place in places if place is not None)), None)
-    if found is not None and page is not None:
-        raise ConfigError(f'"{found}" is locked, and "{page}" would show its clips', "ask for figures alone")
-    return found is not None
+    folder = next(filter(None, (locked.folder_of(place) for place in places if place is not None)), None)
+    if folder is not None and page is not None:
+        raise ConfigError(f'"{folder}" is locked, and "{page}" would show its clips', "ask for figures alone")
+    return folder is not None
 
 
 def models_of_run(run: str | Path) -> list[Path]:
