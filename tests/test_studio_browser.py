@@ -128,7 +128,7 @@ def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#loupe [data-verdict=keep][aria-pressed=true]")
     page.keyboard.press("Escape")
-    page.wait_for_function("() => !document.querySelector('#loupe').open")
+    page.wait_for_function("() => document.querySelector('#loupe')?.open === false")
     eventually(page, lambda: library.get(third).stars == 5)
     assert library.get(first).stars == 4 and library.get(second).verdict == "keep"
     page.keyboard.press("Control+z")
@@ -228,12 +228,12 @@ def test_an_album_is_deleted_and_brought_back(page: Page, server: Server) -> Non
 
 def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
     page.goto("/clip/5")
-    page.wait_for_function("() => document.querySelector('video').readyState > 2")
+    page.wait_for_function("() => document.querySelector('video')?.readyState > 2")
     page.keyboard.press("p")
-    page.wait_for_function("() => document.querySelector('video').paused")
+    page.wait_for_function("() => document.querySelector('video')?.paused")
     page.locator(".scrub").fill("3")
     page.keyboard.press(".")
-    page.wait_for_function("() => document.querySelector('.place').textContent === '5 / 12'")
+    page.wait_for_function("() => document.querySelector('.place')?.textContent === '5 / 12'")
     page.get_by_role("button", name="Keep").click()
     page.wait_for_selector("[data-verdict=keep][aria-pressed=true]")
     page.locator("#notes").fill("<b>note</b>")
@@ -246,15 +246,15 @@ def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
 def test_sound_is_off_at_first_and_what_was_chosen_is_remembered(page: Page) -> None:
     video = page.locator("video").first
     page.goto(f"/clip/{SOUNDING}")
-    page.wait_for_function("() => document.querySelector('video').readyState > 2")
+    page.wait_for_function("() => document.querySelector('video')?.readyState > 2")
     assert video.evaluate("v => v.muted")
     page.get_by_role("button", name="Sound on").click()
     page.get_by_role("slider", name="Volume").fill("0.3")
     assert video.evaluate("v => [v.muted, v.volume]") == [False, 0.3]
     page.goto(f"/clip/{SOUNDING}")
-    page.wait_for_function("() => !document.querySelector('video').paused")
+    page.wait_for_function("() => document.querySelector('video')?.paused === false")
     page.locator("#notes").click()  # what browsers wait for before they let a page be heard
-    page.wait_for_function("() => document.querySelector('video').muted === false")
+    page.wait_for_function("() => document.querySelector('video')?.muted === false")
     assert video.evaluate("v => [v.paused, v.volume]") == [False, 0.3]
     opened(page, f"/#clip-{SOUNDING}")
     page.wait_for_selector(f"#clip-{SOUNDING}.current")
@@ -263,7 +263,7 @@ def test_sound_is_off_at_first_and_what_was_chosen_is_remembered(page: Page) -> 
     page.keyboard.press("m")
     assert video.evaluate("() => document.querySelector('#loupe video').muted")
     page.keyboard.press("ArrowRight")  # a clip without sound
-    page.wait_for_function(f"() => document.querySelector('#loupe .screen').dataset.id === '{SOUNDING - 1}'")
+    page.wait_for_function(f"() => document.querySelector('#loupe .screen')?.dataset.id === '{SOUNDING - 1}'")
     assert not page.locator("#loupe [data-sound]").is_visible() and page.locator("#loupe [data-play]").is_visible()
 
 
@@ -277,7 +277,7 @@ def test_full_screen_and_time_code(page: Page) -> None:
     page.wait_for_function("() => !document.fullscreenElement")
     page.keyboard.press("p")
     page.locator(".scrub").fill("7")
-    page.wait_for_function("() => document.querySelector('.timecode').textContent === '00:00:00:07'")
+    page.wait_for_function("() => document.querySelector('.timecode')?.textContent === '00:00:00:07'")
     # SMPTE ST 12-1: of each minute but every tenth two numbers are left out at 30000/1001, and four at 60000/1001.
     numbers = [(1799, 30000 / 1001), (1800, 30000 / 1001), (17981, 30000 / 1001), (17982, 30000 / 1001)]
     numbers += [(107892, 30000 / 1001), (3600, 60000 / 1001), (7193, 24000 / 1001), (90000, 25), (59, 12.5)]
@@ -292,7 +292,7 @@ def test_the_page_of_a_clip_knows_from_where_one_comes(page: Page, server: Serve
     library = server.studio.library
     runs = [clip for clip in range(1, CLIPS + 1) if clip % 3 == 1]
     opened(page, "/?label=run&sort=oldest")
-    page.wait_for_function("() => Number(document.querySelector('#grid').dataset.total) === 30")
+    page.wait_for_function("() => Number(document.querySelector('#grid')?.dataset.total) === 30")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("o")
     page.wait_for_url(f"**/clip/{runs[1]}?**")
@@ -408,10 +408,10 @@ def test_empty_stars_are_seen_and_nothing_moves_that_should_not(browser: Browser
         page.keyboard.press("Enter")
         page.wait_for_selector("#loupe[open] video")
         assert page.locator("#loupe .star").first.evaluate(CONTRAST) >= 3
-        page.wait_for_function("() => document.querySelector('#loupe video').readyState > 2")
+        page.wait_for_function("() => document.querySelector('#loupe video')?.readyState > 2")
         assert page.locator(".card video").count() == 0 and page.locator("#loupe video").evaluate("v => v.paused")
         page.locator("#loupe [data-play]").click()
-        page.wait_for_function("() => document.querySelector('#loupe video').currentTime > 0")
+        page.wait_for_function("() => document.querySelector('#loupe video')?.currentTime > 0")
         for address in ("/clip/5", "/compare?ids=5&ids=6", "/rate/calm?model=other&model=imported"):
             page.goto(address)
             page.wait_for_function("() => [...document.querySelectorAll('video')].filter(v => v.readyState > 2).length")
@@ -553,7 +553,7 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.goto("/live")
     page.locator("[name=model]").select_option("tiny")
     page.locator("#start").click()
-    page.wait_for_function("() => document.getElementById('live').currentTime > 0.4", timeout=40_000)
+    page.wait_for_function("() => document.getElementById('live')?.currentTime > 0.4", timeout=40_000)
     page.evaluate(WATCHED)
     page.wait_for_function("() => { drift = Math.max(drift, changed()); return played() > 2; }")
     assert page.evaluate("drift") > 0, "frames change"
@@ -571,7 +571,7 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     slider = page.get_by_role("slider", name="Slider 1")
     assert act(slider.fill, ("5", "-5", "4")), "a latent slider acts"
     assert f"sliders=1={slider.input_value()}" in str(page.locator("#keep").get_attribute("href"))
-    page.wait_for_function("() => Number(document.getElementById('state').dataset.change) >= 1")
+    page.wait_for_function("() => Number(document.getElementById('state')?.dataset.change) >= 1")
     lag = page.evaluate(
         "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime; }"
     )
@@ -585,12 +585,12 @@ def test_rate_blindly(page: Page, server: Server) -> None:
     page.get_by_role("button", name="Begin").click()
     for number in range(3):
         page.wait_for_selector("#rating[data-question=fidelity] #side-b video")
-        page.wait_for_function(f"() => document.getElementById('answers').textContent.startsWith('{2 * number} ')")
+        page.wait_for_function(f"() => document.getElementById('answers')?.textContent.startsWith('{2 * number} ')")
         assert "other" not in page.locator("#rating").inner_text()
         page.keyboard.press("ArrowLeft")
         page.wait_for_selector("#rating[data-question=motion]")
         page.keyboard.press("ArrowDown")
-    page.wait_for_function("() => document.getElementById('answers').textContent.startsWith('6 ')")
+    page.wait_for_function("() => document.getElementById('answers')?.textContent.startsWith('6 ')")
     page.get_by_role("link", name="Results").click()
     assert page.locator("table").count() == 2 and page.locator("svg.interval").count() >= 4
     with page.expect_download() as waiting:

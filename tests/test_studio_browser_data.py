@@ -78,12 +78,12 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     page.locator(
         ".film"
     ).first.scroll_into_view_if_needed()  # pictures that are out of sight are fetched when they are not
-    page.wait_for_function("() => document.querySelector('.film').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('.film')?.naturalWidth > 0")
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.wait_for_selector("#rejected table")
     assert "5 sources" in page.locator("main").inner_text() and page.locator("#rejected summary").count() == 1
     page.locator("[data-look]").click()
-    page.wait_for_function("() => document.querySelector('#look video').readyState > 1")
+    page.wait_for_function("() => document.querySelector('#look video')?.readyState > 1")
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Train on it").first.click()
     page.wait_for_url("**/training/new?data=data/people")
@@ -108,4 +108,4 @@ def test_a_closed_browser_is_gone_on_with_and_a_folder_here_is_chosen(page: Page
     page.get_by_role("button", name="Take people", exact=True).click()
     assert page.locator("#sources li").count() == 2
     page.select_option("[name=size]", "128")
-    page.wait_for_function("() => /\\d+×\\d+/.test(document.querySelector('#suits').textContent)")
+    page.wait_for_function("() => /\\d+×\\d+/.test(document.querySelector('#suits')?.textContent)")

@@ -44,7 +44,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
         page.wait_for_selector(".card[data-stars='5']")
         clicks += 1
         page.locator(".pill", has_text="5★").click()
-        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clip'")
+        page.wait_for_function("() => document.querySelector('#total')?.textContent === '1 clip'")
         click("button", "Export")
         with page.expect_download() as waiting:
             click("button", "Zip: clips and tables")
@@ -62,7 +62,7 @@ def test_a_token_that_is_pasted_into_the_open_entrance_is_taken(browser: Browser
     page.set_default_timeout(15_000)
     try:
         page.goto(f"{server.address}enter")
-        page.wait_for_function("() => document.activeElement.name === 'token'")
+        page.wait_for_function("() => document.activeElement?.name === 'token'")
         page.goto(server.entrance)  # another fragment: the page is not loaded anew
         page.wait_for_url(server.address)
     finally:

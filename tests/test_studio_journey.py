@@ -102,7 +102,7 @@ def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
     page.get_by_role("button", name="Start").click()
     page.wait_for_url("**/training/run?name=runs%2Ffirst")
     expect(page.locator("#state .run-state")).to_have_text("Being trained", timeout=PATIENCE)
-    page.wait_for_function("() => Number(document.querySelector('.numbers dd').textContent.replace(/\\D/g, '')) > 8")
+    page.wait_for_function("() => Number(document.querySelector('.numbers dd')?.textContent.replace(/\\D/g, '')) > 8")
     page.locator("#stop").click()
     expect(page.locator("#state .run-state")).to_have_text("Stopped", timeout=PATIENCE)
     video = page.locator("#sheets video")

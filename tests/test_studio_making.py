@@ -410,7 +410,7 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     page.evaluate("document.querySelector('video').pause()")
     for frame, key in ((3, "i"), (8, "o")):
         page.locator(".scrub").evaluate("(e, frame) => { e.value = frame; e.dispatchEvent(new Event('input')) }", frame)
-        page.wait_for_function(f"() => document.querySelector('.place').textContent.startsWith('{frame + 1} ')")
+        page.wait_for_function(f"() => document.querySelector('.place')?.textContent.startsWith('{frame + 1} ')")
         page.wait_for_timeout(100)
         page.keyboard.press(key)
     assert [page.locator(f"#make-trim [name={end}]").input_value() for end in ("first", "last")] == ["4", "9"]

@@ -328,7 +328,7 @@ def server(folder: Path) -> Iterator[Server]:
     made.stop()
 
 
-SHOWN = "() => document.querySelector('[data-state]').textContent === ''"
+SHOWN = "() => document.querySelector('[data-state]')?.textContent === ''"
 
 
 def crosshair(page: Page) -> tuple[int, ...]:
@@ -384,7 +384,9 @@ def test_planes_are_linked_and_show_their_values_through_the_window(
         page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1)
         assert crosshair(page) == (int(depth * 0.9), place[1], int(width * 0.9))
         page.mouse.wheel(0, 100)
-        page.wait_for_function(f"() => document.querySelector('[data-plane=coronal] input').value === '{place[1] - 1}'")
+        page.wait_for_function(
+            f"() => document.querySelector('[data-plane=coronal] input')?.value === '{place[1] - 1}'"
+        )
         sides = [
             page.locator(f"[data-plane=sagittal] b.{side}").text_content()
             for side in ("left", "right", "top", "bottom")
