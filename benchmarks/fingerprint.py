@@ -5,9 +5,11 @@ python benchmarks/fingerprint.py [--model stream-shapes] [--clips 400] [--skip 0
 
 Copies of some clips are made as platforms make them, and looked for among all. For false alarms the clip that the copy
 is of is left out: whatever is found then is another clip of the same model. Shown is the likeness of the least alike
-copy, and of the most alike other clip, by their samples; and the processor's time of a search among as many drawn
-fingerprints. `--skip` leaves out the first clips of a folder or seeds of a model, so that others are looked at than
-those by which thresholds were chosen; `--pairs` tells which copies were missed, and what was taken for them.
+copy, and of the most alike other clip, by their samples; the processor's time in which a copy is looked for, files and
+all; and that of a search among as many drawn fingerprints. `--skip` leaves out the first clips of a folder or seeds of
+a model, so that others are looked at than those by which thresholds were chosen; `--pairs` tells which copies were
+missed, and what was taken for them. Each change has a line as soon as it is done, and each 50 copies one, so that a run
+may be stopped; it has the upper limit of Clopper and Pearson (95%, one-sided) for the share of pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,25 @@ from footage.media.encode import write_clip
 from footage.media.encoding import EncodingOptions
 from footage.media.fingerprints import CROPS, Closer, Codes, Samples, find, make_codes, read_samples
 from footage.media.reader import Footage, fit_frames
+from footage.metrics.bootstrap import clopper_pearson
+
+
+class Remembering(Closer):
+    """Looks once at each place of a clip: a copy is looked for with its clip and without it."""
+
+    def __init__(self, copy: Path, file: Callable[[int], Path | None]) -> None:
+        super().__init__(copy, file)
+        self._known: dict[tuple[int, bytes, bool], tuple[float, fingerprints.Values] | None] = {}
+
+    def closeness(
+        self, clip: int, place: fingerprints.Values, *, mirrored: bool
+    ) -> tuple[float, fingerprints.Values] | None:
+        """Return what `Closer.closeness` does."""
+        key = clip, place.tobytes(), mirrored
+        if key not in self._known:
+            self._known[key] = super().closeness(clip, place, mirrored=mirrored)
+        return self._known[key]
+
 
 CHANGES = ("crf 30", "half size", "crop 70%", "12 fps", "webm", "trimmed", "mirrored", "crop, half, 12 fps, crf 30")
 
@@ -61,6 +82,11 @@ def copied(frames: Frames, fps: float, change: str, folder: Path, rng: np.random
     return path
 
 
+def alarms_told(wrong: int, pairs: int) -> str:
+    """Return how many pairs were false alarms, and how many may be."""
+    return f"{wrong} of {pairs:,}, at most {clopper_pearson(wrong, pairs, 0.9)[1]:.1e}"
+
+
 def measure(
     clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table, *, pairs: bool = False
 ) -> dict[str, float]:
@@ -85,16 +111,18 @@ def measure(
     fingerprints.compare = compared
     with tempfile.TemporaryDirectory() as folder:
         for change in changes:
-            same, other, found, wrong = list[float](), list[float](), 0, 0
+            same, other, spent, found, wrong = list[float](), list[float](), list[float](), 0, 0
             for number, path in list(enumerate(clips))[:: len(clips) // copies][:copies]:
                 clip = Footage(path)
                 height, width = clip.size()
                 fps = float(clip.rate() or 25)
                 frames = np.concatenate(list(clip.chunks(height=height, width=width, channels=3, fps=fps)))
                 file = copied(frames, fps, change, Path(folder), rng)
-                copy, closer = read_samples(file), Closer(file, clips.__getitem__)
+                copy, closer = read_samples(file), Remembering(file, clips.__getitem__)
                 likenesses.clear()
+                start = time.process_time()
                 match = find(index, copy, lambda clips: {clip: samples[clip] for clip in noted(clips)}, closer)
+                spent.append(time.process_time() - start)
                 found += match is not None and match.clip == number
                 same.append(likenesses.get(number, -1.0))
                 likenesses.clear()
@@ -105,8 +133,13 @@ def measure(
                 if pairs and (others is not None or match is None or match.clip != number):
                     print(f"{change}: {path}: {match}, and without it {others}", flush=True)
                 other.append(max(likenesses.values(), default=-1.0))
-            row = (f"{found / len(same):.3f}", f"{np.min(same):.3f}", f"{np.median(same):.3f}", f"{np.max(other):.3f}")
-            table.add_row(change, str(len(same)), *row, f"{wrong} of {len(same) * (len(clips) - 1):,}")
+                if len(other) % 50 == 0:
+                    told = alarms_told(wrong, len(other) * (len(clips) - 1))
+                    print(f"{change}: {found} of {len(other)}, {told}, so far", flush=True)
+            taken = f"{np.median(spent) * 1e3:.0f} (at most {np.max(spent) * 1e3:.0f})"
+            row = (f"{found / len(same):.3f}", *(f"{v:.3f}" for v in (min(same), np.median(same), max(other))), taken)
+            table.add_row(change, str(len(same)), *row, alarms_told(wrong, len(same) * (len(clips) - 1)))
+            print(change, len(same), *row, alarms_told(wrong, len(same) * (len(clips) - 1)), flush=True)
             shares.append(found / len(same))
             alarms += wrong
     fingerprints.compare = compare
@@ -140,7 +173,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=100_000)
     parser.add_argument("--changes", nargs="*", choices=CHANGES, default=CHANGES)
     options = parser.parse_args()
-    heads = ("change", "copies", "found", "least alike copy", "median", "most alike other", "false alarms")
+    heads = ("change", "copies", "found", "least alike copy", "median", "most alike other", "ms", "false alarms")
     table = Table(*heads, title=str(options.folder or options.model))
     with tempfile.TemporaryDirectory() as folder:
         if options.folder is None:

@@ -187,17 +187,17 @@ def _sampling(begin: Values, part: Values, wanted: int) -> Values:
     return matrices
 
 
-def _as_sampled(begin: Values, part: Values, wanted: int) -> Values:
+def _as_sampled(read: Values, begin: Values, part: Values) -> Values:
     """Return matrices (B, wanted, SIDE) that blur lines of a copy as the same part of a clip is by its samples.
 
     A copy of a part has finer samples than the part has in the clip's: they are averaged over the clip's pixels, and
-    read as `_sampling` reads those.
+    read as `_sampling` reads those, by the matrices `read`.
     """
     edge = (begin[:, None] + part[:, None] * np.arange(SIDE + 1, dtype=np.float32) / SIDE) * SIDE  # (B, SIDE + 1)
     pixel = np.arange(SIDE, dtype=np.float32)[None, :, None]
     shared = np.minimum(edge[:, None, 1:], pixel + 1) - np.maximum(edge[:, None, :-1], pixel)
     shared = shared.clip(0)  # (B, SIDE pixels of the clip, SIDE of the copy)
-    matrices = _sampling(begin, part, wanted) @ (shared / (shared.sum(axis=2, keepdims=True) + 1e-6))
+    matrices = read @ (shared / (shared.sum(axis=2, keepdims=True) + 1e-6))
     return np.asarray(matrices / (matrices.sum(axis=2, keepdims=True) + 1e-6), dtype=np.float32)
 
 
@@ -421,13 +421,17 @@ def _settled(fit: Callable[[Values], Values], places: Values, steps: Sequence[fl
     """Move places (N, 4) to where a fit is better, twice by each of `_WAYS`; return them and their fits, (N,)."""
     found = fit(places)
     for step in steps:
+        stood = 0  # ways, one after the other, by which nothing became better
         for way in np.concatenate([_WAYS, _WAYS]):
+            if stood == len(_WAYS):
+                break  # each way was tried from here
             tried = places + np.float32(step) * way
             tried[:, 0] = tried[:, 0].clip(SMALLEST, 1)
             tried[:, 1:3] = tried[:, 1:3].clip(0, 1 - tried[:, :1])
             values = fit(tried)
             better = values > found
             places, found = np.where(better[:, None], tried, places), np.where(better, values, found)
+            stood = 0 if better.any() else stood + 1
     return places, found
 
 
@@ -447,6 +451,8 @@ class _Laid:
         self._first = np.cumsum([0, *(self._ends + 1)])[:-1]
         self._times, self._side = times, side
         self._shown = shown[None]
+        self._room = np.empty((2, len(clips), *shown.shape), dtype=np.float32)
+        """For what is read of the clips: fresh memory at each place took most of the time."""
 
     def _seen(self, places: Values, lines: Values) -> tuple[Values, Values]:
         """Return what is seen at places (N, 4), of the copy and of the clips, (N, T, C, k, k), by k sums of lines."""
@@ -455,14 +461,21 @@ class _Laid:
         share = (at - low).astype(np.float32)[..., None, None, None]
         high = np.minimum(low + 1, self._ends[:, None]) + self._first[:, None]
         low += self._first[:, None]
-        laid = self._stack[low]  # (N, T, C, SIDE, SIDE)
+        laid = np.take(self._stack, low, axis=0, out=self._room[0], mode="clip")  # (N, T, C, SIDE, SIDE)
         if share.any():
-            laid = laid * (1 - share) + self._stack[high] * share
-        part, down, right = places[:, :3].T
+            laid *= 1 - share
+            later = np.take(self._stack, high, axis=0, out=self._room[1], mode="clip")
+            later *= share
+            laid += later
+        part, begin = np.tile(places[:, 0], 2), places[:, 1:3].T.ravel()  # down, then right
+        read = _sampling(begin, part, self._side)
         seen = []
-        for matrices, pictures in ((_as_sampled, self._shown), (_sampling, laid)):
-            rows, columns = ((lines @ matrices(begin, part, self._side))[:, None, None] for begin in (down, right))
-            seen.append(rows @ pictures @ columns.swapaxes(-1, -2))  # → (N, T, C, k, k)
+        for matrices, pictures in ((_as_sampled(read, begin, part), self._shown), (read, laid)):
+            rows, columns = (lines @ matrices).reshape(2, len(places), len(lines), SIDE)
+            # All lines of a place in one product: (N or 1, T·C·SIDE, SIDE) · (N, SIDE, k) → (N, T, C, SIDE, k)
+            across = pictures.reshape(len(pictures), -1, SIDE) @ columns.swapaxes(1, 2)
+            across = across.reshape(len(places), *pictures.shape[1:4], -1)
+            seen.append(rows[:, None, None] @ across)  # → (N, T, C, k, k)
         return seen[0], seen[1]
 
     def likeness(self, places: Values) -> Values:
@@ -597,16 +610,19 @@ def _close_planes(frames: Frames, planes: int = 3) -> Values:
 def _waves_of(planes: Values, place: Sequence[float] | Values) -> Values:
     """Return cosine coefficients (N, P, waves, waves) of a part (3,) of planes (N, P, CLOSE, CLOSE); see `WHOLE`."""
     half, pixel = CLOSE // 2, np.arange(CLOSE)
-    waves = np.cos(np.pi * (np.arange(half) + 0.5) * np.arange(CLOSE_WAVES)[:, None] / half) * np.sqrt(2 / half)
     lines = []
     for begin in place[1:3]:
         edge = (begin + place[0] * np.arange(half + 1) / half) * CLOSE
         shared = (np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)).clip(0)  # (half, CLOSE)
-        lines.append((waves @ (shared / shared.sum(axis=1, keepdims=True))).astype(np.float32))
+        lines.append((_CLOSE_LINES @ (shared / shared.sum(axis=1, keepdims=True))).astype(np.float32))
     across = planes.reshape(-1, CLOSE) @ lines[1].T  # one product of all lines is quicker than one of each picture
     return np.asarray(lines[0] @ across.reshape(*planes.shape[:3], CLOSE_WAVES))
 
 
+_CLOSE_LINES = np.cos(np.pi * (np.arange(CLOSE // 2) + 0.5) * np.arange(CLOSE_WAVES)[:, None] / (CLOSE // 2)) * np.sqrt(
+    4 / CLOSE
+)
+"""Cosine waves (CLOSE_WAVES, CLOSE / 2) of lines of pixels."""
 _ORDERS = np.add.outer(np.arange(CLOSE_WAVES), np.arange(CLOSE_WAVES))
 """Order of each coefficient of a close look: down and right together."""
 
