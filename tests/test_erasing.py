@@ -120,6 +120,22 @@ def test_a_source_whose_name_begins_alike_keeps_what_is_said_of_it(tmp_path: Pat
     assert [one.detail for one in after] == ["shows the same as a source that was erased", before[1].detail]
 
 
+def test_jobs_of_files_whose_names_begin_or_end_alike_stay(tmp_path: Path) -> None:
+    with Library(tmp_path / "library") as library:
+        said = ("a/walk.mp4", "walk.mp", "b/walk.mp", "a/walk.mp 2", "sidewalk.mp", "a/walk.mp/1.png", "caf\u00e9.mp4")
+        for name in said:
+            job = library.jobs.submit("generate", {"of": name}, 10)
+            library.jobs.cancel(job.id)
+        told = library.jobs.submit("ingest", {}, 10)
+        assert library.jobs.claim("here", ["ingest"]) is not None
+        library.jobs.finish(told.id, error="b/walk.mp cannot be read")
+        assert library.erase((), ["walk.mp"]) == 0
+        left = [job.request["of"] for job in reversed(library.jobs.all())]
+        assert left == ["a/walk.mp4", "a/walk.mp 2", "sidewalk.mp", "a/walk.mp/1.png", "caf\u00e9.mp4"]
+        library.erase((), ["cafe\u0301.mp4"])  # as macOS spells it
+        assert len(library.jobs.all()) == 4
+
+
 def test_a_path_of_a_file_names_its_source(tmp_path: Path) -> None:
     data = data_set(tmp_path)
     assert erase(str(tmp_path / "videos" / f"{SECRET}.mp4"), places=(data,), yes=True, quiet=True).clips == 1

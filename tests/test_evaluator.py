@@ -18,7 +18,6 @@ from footage.evaluation.features.learned import (
     ClipNet,
     LearnedNetwork,
     divide,
-    file_of,
     left_over,
     load_learned,
     write_learned,
@@ -36,7 +35,7 @@ class Clips:
         self.labels = tuple("abc"[:labels])
         self.frames = frames
         self._spans = [
-            Span(n, frames, n // 2 % labels if labels else -1, f"{n // 2 % max(labels, 1)}/f{n // 2}@{n % 2}.0")
+            Span(n, frames, n // 2 % labels if labels else -1, f"{n // 2 % max(labels, 1)}/f{n // 2}@{n % 2}.00")
             for n in range(2 * sources)
         ]
 
@@ -56,7 +55,7 @@ class Clips:
 def test_files_are_divided_label_by_label_and_never_torn() -> None:
     source: ClipSource = Clips(30, 3)
     own, others = divide(source, 0.5)
-    assert {file_of(span) for span in own}.isdisjoint({file_of(span) for span in others})
+    assert {span.source for span in own}.isdisjoint({span.source for span in others})
     assert len(own) + len(others) == 60 and {span.label for span in own} == {span.label for span in others} == {0, 1, 2}
     assert all(span in source.spans("train") for span in own), "what is held out stays for evaluation"
     assert {span.name for span in divide(source, 0.5)[0]} == {span.name for span in own}
@@ -66,6 +65,22 @@ def test_files_are_divided_label_by_label_and_never_torn() -> None:
     assert set(order) & {span.name for span in own}, "the order follows from names alone"
     with pytest.raises(DatasetError, match="too few files"):
         divide(Clips(3, 1), 0.5)
+
+
+def test_files_of_one_name_in_several_folders_are_sources_of_their_own() -> None:
+    source = Clips(30, 3)
+    source._spans = [
+        replace(span, name=f"walk@{n % 2}.00", file=f"{n // 2}/walk.mp4") for n, span in enumerate(source._spans)
+    ]
+    own, others = divide(source, 0.5)
+    assert len(own) + len(others) == 60 and {span.file for span in own}.isdisjoint({span.file for span in others})
+    one, two = learned_training.halves(others, 0)
+    assert len(one) > 4 < len(two) and {span.file for span in one}.isdisjoint({span.file for span in two})
+    made = LearnedNetwork(
+        "x", source.content_hash, (8,), 16, 6, 25.0, (), (), tuple({span.source for span in own}), 1, 0, {}, {}
+    )
+    assert left_over(source, [*own, *others], made) == others
+    assert left_over(source, others, replace(made, schema=1, sources=("walk",))) == [], "as older versions named them"
 
 
 def recipe(*tasks: str, clips: int = 32, speeds: tuple[int, ...] = (1,)) -> FeatureTraining:
@@ -163,12 +178,12 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, path.with_suffix(".json").name])
     assert made.accuracy["labels"]["accuracy"] > 0.8 > made.accuracy["labels"]["guessing"]
     own, others = divide(source, 0.5)
-    assert set(made.sources) == {file_of(span) for span in own}
+    assert set(made.sources) == {span.source for span in own}
     assert left_over(source, source.spans("train"), made) == [s for s in source.spans("train") if s in others]
     warnings: list[str] = []
     side = InputClips(EvaluationInput("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
     rest = inputs.leave_out_learned(side, made, warnings)
-    assert rest.spans and {file_of(span) for span in rest.spans}.isdisjoint(made.sources)
+    assert rest.spans and {span.source for span in rest.spans}.isdisjoint(made.sources)
     assert f"left out is what {made.name} learned from, {len(own)} clips" in warnings[0]
     with pytest.raises(DatasetError, match="learned from all clips"):
         inputs.leave_out_learned(replace(side, spans=tuple(own)), made, warnings)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -294,13 +296,23 @@ def erased_clips(connection: sqlite3.Connection, digests: Collection[str], names
 
 
 def erased_jobs(connection: sqlite3.Connection, names: Collection[str]) -> list[int]:
-    """Return the ended jobs that say something of files of some names; see `erase`."""
-    found = """
-        SELECT id FROM jobs WHERE state NOT IN ('queued', 'running') AND EXISTS (
-            SELECT 1 FROM json_each(?) WHERE instr(request, value) OR instr(result, value) OR instr(message, value))
+    """Return the ended jobs that say something of files of some names; see `erase`.
+
+    A name has to be a whole one, or the end of a path: `walk.mp` and `alk.mp4` are none of `walk.mp4`.
     """
-    ends = [f"{sign}{name.lstrip('/')}" for name in names for sign in ("/", '"')]  # 1.mp4 is not the end of 11.mp4
-    return [int(row["id"]) for row in connection.execute(found, (json.dumps(ends),))]
+    told = {unicodedata.normalize(form, name).lstrip("/") for name in names for form in ("NFC", "NFD")}
+    if not told:
+        return []
+    written = {json.dumps(name, ensure_ascii=ascii)[1:-1] for name in told for ascii in (True, False)}
+    ends = rf'(?:^|[/"])(?:{"|".join(map(re.escape, sorted(written)))})'
+    # A text of JSON goes on after a space: "walk 2.mp4" is another file than "walk". A message may say more.
+    stored, spoken = re.compile(rf"{ends}(?=\\?[\"':;,)])"), re.compile(rf"{ends}(?![\w/-]|\.\w)")
+    rows = connection.execute("SELECT id, request, result, message FROM jobs WHERE state NOT IN ('queued', 'running')")
+    return [
+        int(row["id"])
+        for row in rows
+        if stored.search(f"{row['request']}{row['result']}") or spoken.search(str(row["message"]))
+    ]
 
 
 def erase(storage: Storage, digests: Collection[str], names: Collection[str]) -> int:

@@ -29,8 +29,8 @@ from footage.data.clips import ClipSource, Span
 from footage.errors import DatasetError, ModelError
 from footage.evaluation.features import FrozenExtractor, NetworkInfo, resized_clips
 
-SCHEMA = 1
-"""Version of the JSON file. A higher number than ours is refused."""
+SCHEMA = 2
+"""Version of the JSON file. A higher number than ours is refused; in the first sources were named without folder."""
 LEAST = (2, 8, 8)
 """Least frames, height and width of a clip."""
 LEARNED = 0.25
@@ -251,11 +251,6 @@ class LearnedExtractor(FrozenExtractor):
         super().__init__(net, about, device)
 
 
-def file_of(span: Span) -> str:
-    """Return what a clip was cut from: its name up to the time, or its number where it is drawn."""
-    return span.name.rpartition("@")[0] or span.name or f"#{span.index}"
-
-
 def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span], list[Span]]:
     """Divide clips by the file that they were cut from: those that the network learns from, and all others.
 
@@ -267,15 +262,15 @@ def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span],
     groups: dict[int, dict[str, list[Span]]] = defaultdict(lambda: defaultdict(list))
     train = source.spans("train")
     for span in train:
-        groups[span.label][file_of(span)].append(span)
+        groups[span.label][span.source].append(span)
     own: list[Span] = []
     for files_of in groups.values():
         order = sorted(files_of, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
         for name in order[: min(max(1, round(len(order) * share)), len(order) - 1)]:
             own += files_of[name]
-    taken = {file_of(span) for span in own}
-    others = [span for span in (*train, *source.spans("heldout")) if file_of(span) not in taken]
-    if len(taken) < 2 or len({file_of(span) for span in others}) < 4:
+    taken = {span.source for span in own}
+    others = [span for span in (*train, *source.spans("heldout")) if span.source not in taken]
+    if len(taken) < 2 or len({span.source for span in others}) < 4:
         raise DatasetError(
             f"{source.name} has too few files to train on some and to evaluate on others", "ingest more files"
         )
@@ -290,4 +285,6 @@ def left_over(source: ClipSource, spans: Sequence[Span], made: LearnedNetwork) -
     if source.content_hash != made.dataset_hash:
         return list(spans)
     taken = set(made.sources)
-    return [span for span in spans if file_of(span) not in taken]
+    if made.schema == 1:  # names up to the time; of what is drawn, numbers
+        return [span for span in spans if (span.name.rpartition("@")[0] or span.name or f"#{span.index}") not in taken]
+    return [span for span in spans if span.source not in taken]

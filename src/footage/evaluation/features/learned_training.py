@@ -30,7 +30,6 @@ from footage.evaluation.features.learned import (
     LearnedExtractor,
     LearnedNetwork,
     divide,
-    file_of,
     write_learned,
 )
 
@@ -283,10 +282,10 @@ def windows(source: ClipSource, spans: Sequence[Span], frames: int, count: int, 
 def halves(others: Sequence[Span], seed: int) -> tuple[list[Span], list[Span]]:
     """Divide clips in two halves, file by file and label by label: the ladder's reference, and what is spoiled."""
     names = sorted(
-        {(span.label, hashlib.sha256(f"{seed}/{file_of(span)}".encode()).hexdigest(), file_of(span)) for span in others}
+        {(span.label, hashlib.sha256(f"{seed}/{span.source}".encode()).hexdigest(), span.source) for span in others}
     )
     first = {name for _, _, name in names[::2]}
-    return [s for s in others if file_of(s) in first], [s for s in others if file_of(s) not in first]
+    return [s for s in others if s.source in first], [s for s in others if s.source not in first]
 
 
 def prove(
@@ -352,7 +351,7 @@ def train_evaluator(
         fps=source.fps,
         labels=source.labels if "labels" in chosen else (),
         tasks=chosen,
-        sources=tuple(sorted({file_of(span) for span in own})),
+        sources=tuple(sorted({span.source for span in own})),
         clips_seen=clips,
         seed=seed,
         accuracy=accuracies(net, heads, source, others, recipe),
