@@ -55,10 +55,11 @@ def test_facts(dataset):
 
 
 def test_from_how_many_clips_on_novelty_was_measured(dataset, monkeypatch):
-    few = dict(Audit(dataset).summary)["novelty"]
-    assert few.startswith("expect copies: below 24 training clips") and "(5.5% with 8, 10.5% with 20)" in few
+    few = dict(Audit(dataset).summary)["copies"]
+    assert few.startswith("likely: where models learned from few clips")
+    assert "(with 8 5.5%, with 20 10.5%, from 24 on none)" in few
     monkeypatch.setattr("footage.data.audit.EXPECT_COPIES_BELOW", 10)
-    assert dict(Audit(dataset).summary)["novelty"].startswith("no copies were found")
+    assert dict(Audit(dataset).summary)["copies"].startswith("unlikely: models that had learned from 24, 54, 65")
 
 
 @pytest.mark.parametrize(("width", "told"), [(32, False), (24, True)])

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from footage.config import ClipConfig
-from footage.data.clips import BuiltInClips, Loader, MovingDigits, Span, open_clips
-from footage.data.store import Split
+from footage.data.clips import BuiltInClips, DatasetClips, Loader, MovingDigits, Span, open_clips
+from footage.data.store import ClipRow, Dataset, DatasetInfo, Split
 from footage.errors import ConfigError, DatasetError
+from footage.evaluation.features.learned import divide
 
 
 class Numbered:
@@ -77,8 +80,27 @@ def test_two_processes_share_a_batch() -> None:
 def test_too_short_clips_and_empty_splits_name_the_remedy() -> None:
     with pytest.raises(DatasetError, match=r"longest clip is 11 frames, training needs 16.*--clip.frames 11"):
         Loader(Numbered([11, 5]), "train", frames=16, batch_size=1, seed=0)
-    with pytest.raises(DatasetError, match='no clip in split "heldout"'):
+    with pytest.raises(DatasetError, match=r"no clip is held out: ingest it again with --heldout 0\.1"):
         Loader(Numbered([11]), "heldout", frames=4, batch_size=1, seed=0)
+    with pytest.raises(DatasetError, match=r"has no clips: footage audit says what was left out"):
+        Loader(Numbered([]), "train", frames=4, batch_size=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"heldout": 0.9}, "ingest more sources, or ingest again with a lower"),
+        ({"layouts": ["folders train, test"]}, "a table or a folder's name says so, see footage audit"),
+        ({"labels": "table"}, "a table or a folder's name says so, see footage audit"),
+    ],
+)
+def test_where_all_clips_are_held_out_the_remedy_fits(settings: dict[str, Any], remedy: str) -> None:
+    info = DatasetInfo("d", 8, 8, 3, 25.0, (), 1, "0" * 64, settings)
+    row = ClipRow("v/a.mp4", 0.0, 1.0, 25, None, None, "heldout", "shard-00000.npy", 0, "0" * 64)
+    source = DatasetClips(cast(Dataset, SimpleNamespace(info=info, rows=[row])))
+    for open_it in (lambda: Loader(source, "train", frames=4, batch_size=1, seed=0), lambda: divide(source, 0.5)):
+        with pytest.raises(DatasetError, match=rf"all clips are held out \(1\), none is left to train on: {remedy}"):
+            open_it()
 
 
 @pytest.mark.parametrize("name", ["shapes", "digits", "digits-2", "digits-3"])

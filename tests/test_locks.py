@@ -19,17 +19,21 @@ import numpy as np
 import pytest
 
 from footage import files, load
-from footage.commands.evaluate import evaluate, privacy
+from footage.commands.evaluate import evaluate, privacy, train_evaluator
 from footage.commands.lock import lock, unlock
 from footage.commands.main import main
 from footage.commands.train import ingest, train
+from footage.commands.trust import detector
 from footage.config import IngestConfig
 from footage.data.clips import BuiltInClips, DatasetClips, Loader
 from footage.data.locked_arrays import PIECE, Pages, load_bytes
 from footage.data.store import Dataset
 from footage.data.talker import SPOKEN, pronounced
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError, MediaError
+from footage.evaluation.detector import SEEN, Detector, DetectorFigure, DetectorNet, load_detector, save_detector
 from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.features import learned_training
+from footage.evaluation.features.learned import load_learned
 from footage.files import locked
 from footage.machines.local import environment
 from footage.media import narrator
@@ -233,6 +237,33 @@ def test_what_is_measured_of_a_locked_model_is_plain_nowhere(tmp_path: Path, mon
     evaluate(tmp_path / "model", "shapes", to=written / "figures.json", metrics="pictures", resamples=0, **given)
     assert [path.name for path in written.iterdir()] == ["figures.json"]
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
+
+
+def test_what_is_learned_of_locked_clips_is_locked_and_used_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos(tmp_path / "videos")
+    for seed in range(2, 10):
+        write(tmp_path / "videos" / f"{SOURCE}-{seed}.mp4", moving(20, (32, 32), seed))
+    made, config = tmp_path / "made", IngestConfig(size="32x32", heldout=0.0, workers=0)
+    ingest((tmp_path / "videos",), made / "data", config, advise=False, lock=True, yes=True, quiet=True)
+    save_tiny_model(tmp_path / "model")
+    for name, value in (("WIDTHS", (4, 8)), ("BATCH", 4), ("TRIED", 8), ("CLIMBING", 4)):
+        monkeypatch.setattr(learned_training, name, value)
+    given: dict[str, Any] = {"frames": 6, "clips": 4, "quiet": True}
+    for refused in (
+        lambda: train_evaluator(str(made / "data"), to=tmp_path / "net.safetensors", **given),
+        lambda: detector(str(tmp_path / "model"), str(made / "data"), to=tmp_path / "x.safetensors", quiet=True),
+    ):
+        with pytest.raises(LockError, match=r"what is made of it would be plain in .*: name a place in a new folder"):
+            refused()
+    path = train_evaluator(str(made / "data"), to=made / "nets" / "net.safetensors", **given)
+    assert told(made, [SOURCE.encode(), b'"sources"', b"stages.0"]) == []
+    assert load_learned(path, unproven=True).made.sources[0].startswith("videos/")
+    figures = {name: DetectorFigure(0.5, 0.4, 0.6, 0.1, 0.1) for name in SEEN}
+    about = Detector("m", "0" * 64, "data", 32, 32, 0.0, 1.0, 1, 1, figures, {})
+    save_detector(made / "nets" / "x.safetensors", DetectorNet(), about)
+    assert told(made, [b"trained_within"]) == [] and load_detector(made / "nets" / "x.safetensors")[1] == about
 
 
 def damaged_ways(path: Path) -> Iterator[tuple[str, bytes]]:

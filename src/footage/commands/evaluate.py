@@ -14,6 +14,7 @@ from footage.errors import ConfigError, counted
 from footage.evaluation.protocols import EvaluationOptions
 from footage.files import locked
 from footage.models.requests import DeviceName
+from footage.trust.locks import lock_made_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -260,7 +261,8 @@ def train_evaluator(
 
     Args:
         dataset: a dataset folder, or the name of a built-in data set.
-        to: the file; the first letters of its SHA-256 are added to the name, and a .json file is put beside it.
+        to: the file; the first letters of its SHA-256 are added to the name, and a .json file is put beside it. Of
+            locked data it lies in a folder that is new, or locked.
         tasks: what to learn, where it should not be the usual.
         frames: length of the clips.
         clips: training clips to see.
@@ -285,6 +287,8 @@ def train_evaluator(
         raise ConfigError(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"
         )
+    if (lock := lock_made_of(Path(to).parent, [dataset])) is not None:
+        console.print(f"locked   {Path(to).parent}, with the key of {lock}")
     with phases(console) as show:
 
         def told(phase: str, done: int, total: int) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from footage.commands.terminal import check_ending, make_console, phases, print_block, print_json
 from footage.config.strict import require
 from footage.errors import ConfigError, MediaError, ProvenanceError, counted
+from footage.trust.locks import lock_made_of
 from footage.trust.provenance import Statement, examine
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def detector(
     Args:
         model: a model folder, a run, or the name of a model that comes with footage.
         data: real clips: a folder of videos, a dataset folder, or the name of a built-in data set.
-        to: the file, .safetensors.
+        to: the file, .safetensors. Of locked clips, or a locked model, it lies in a folder that is new, or locked.
         clips: windows of either kind.
         within: levels, of 255, of the attacks that it is trained under: it is harder to mislead then, and a little less
             sure of what is not attacked; 0 for none.
@@ -326,6 +327,8 @@ def detector(
     source: ClipSource = (
         open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
     )
+    if (lock := lock_made_of(to.parent, [data, model])) is not None:
+        console.print(f"locked   {to.parent}, with the key of {lock}")
     told = training.Detector(info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {})
     real = training.patches_of(training.real_windows(source, clips, seed, height, width))
     with phases(console) as show:

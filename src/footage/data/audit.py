@@ -102,7 +102,7 @@ class Audit:
             summary.append(("captions", self.captions))
         if heard := sum(row.sound for row in rows):
             summary.append(("sound", f"{heard:,} of {counted(len(rows), 'clip')}"))
-        summary.append(("novelty", self.novelty))
+        summary.append(("copies", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
         if sizes:
@@ -154,13 +154,17 @@ class Audit:
     def novelty(self) -> str:
         """What is to be expected of models of so many training clips: copies, or none that were found."""
         if len(self.dataset.split("train")) < EXPECT_COPIES_BELOW:
-            shares = ", ".join(f"{share:.1%} with {clips}" for clips, share in MEASURED_COPIES if share)
+            shares = ", ".join(f"with {clips} {share:.1%}" for clips, share in MEASURED_COPIES if share)
             return (
-                f"expect copies: below {EXPECT_COPIES_BELOW} training clips, generated clips came near to them "
-                f"({shares}); train with --evaluate-metric copies, generate with --novel"
+                "likely: where models learned from few clips, some of what they generated was nearly the same "
+                f"({shares}, from {EXPECT_COPIES_BELOW} on none); train with --evaluate-metric copies, generate with "
+                "--novel"
             )
         counts = ", ".join(str(clips) for clips, share in MEASURED_COPIES if not share)
-        return f"no copies were found where models had learned from {counts} clips; generate --novel checks yours"
+        return (
+            f"unlikely: models that had learned from {counts} clips made none; footage generate --novel compares "
+            "each generated clip with the training clips"
+        )
 
     @functools.cached_property
     def labels(self) -> list[tuple[str, int, int, str]]:

@@ -138,6 +138,20 @@ class ReadsInGroups(Protocol):
         """Return a number for each clip: those of one number are read together; None where the order is free."""
 
 
+def empty_split(source: ClipSource, split: Split) -> DatasetError:
+    """Return what is wrong with a source that has no clip in a split, and what can be done about it."""
+    others = len(source.spans("heldout" if split == "train" else "train"))
+    if not others:
+        return DatasetError(f"{source.name} has no clips", "footage audit says what was left out of it, and why")
+    if split == "heldout":
+        return DatasetError(f"{source.name}: no clip is held out", "ingest it again with --heldout 0.1 or more")
+    settings = source.dataset.info.settings if isinstance(source, DatasetClips) else {}
+    remedy = "ingest more sources, or ingest again with a lower --heldout"
+    if settings.get("layouts") or settings.get("labels") == "table":
+        remedy = "a table or a folder's name says so, see footage audit: ingest clips for training too, or change that"
+    return DatasetError(f"{source.name}: all clips are held out ({others:,}), none is left to train on", remedy)
+
+
 def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
     """Return the least number of frames from one training window to the next, so that there are at most `most`.
 
@@ -552,10 +566,7 @@ class Loader:
             edges = [starts * i // count for i in range(count + 1)] if count else []
             self.units += [_StartRange(span, first, last - first) for first, last in itertools.pairwise(edges)]
         if not spans:
-            raise DatasetError(
-                f'{source.name}: there is no clip in split "{split}", training needs {frames}',
-                "ingest more sources, or lower --heldout",
-            )
+            raise empty_split(source, split)
         if not self.units:
             longest = max(span.frames for span in spans)
             raise DatasetError(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -381,9 +381,10 @@ def load_detector(path: Path) -> tuple[DetectorNet, Detector]:
     """
     remedy = "give a file that footage detector wrote"
     try:
-        with safe_open(path, "pt") as opened:
-            value = dict(json.loads((opened.metadata() or {})["detector"]))
-        tensors = deserialize(path.read_bytes())
+        content = files.read_bytes(path)
+        tensors = deserialize(content)  # which checks the header that the next line reads
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        value = dict(json.loads(header["__metadata__"]["detector"]))
         digest, digest_of_tensors = value.pop("digest", None), value.get("tensors")
         sums = files.json_digest(value), files.bytes_digest(serialize(tensors))
     except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:

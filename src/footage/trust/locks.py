@@ -101,6 +101,24 @@ def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:
     return model
 
 
+def lock_made_of(folder: Path, others: Sequence[Path | str]) -> Path | None:
+    """Lock a folder, new or empty, before something is written into it that is made of others, where one is locked.
+
+    Returns:
+        The locked one, by whose key it is locked; None where none is locked, or the folder is already.
+
+    Raises:
+        LockError: there is something in the folder, which is not locked.
+    """
+    origin = next(filter(None, map(locked.folder_of, others)), None)
+    if origin is None or locked.folder_of(folder) is not None:
+        return None
+    if folder.exists() and any(folder.iterdir()):
+        problem = f'"{origin}" is locked, and what is made of it would be plain in "{folder.resolve()}"'
+        raise LockError(problem, "name a place in a new folder, which is locked by the same key")
+    return lock_like(folder, [origin])
+
+
 def _header(source: str, known: str = "") -> dict[str, Any]:
     """Return the header of a new lock; its key in the keyring is new, or that of the entry `known`."""
     if source != "keyring":

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from footage import files
-from footage.data.clips import ClipSource, Span
+from footage.data.clips import ClipSource, Span, empty_split
 from footage.errors import DatasetError, ModelError
 from footage.evaluation.features import FrozenExtractor, NetworkInfo, resized_clips
 
@@ -189,7 +189,7 @@ def read_learned(path: Path) -> LearnedNetwork:
     path = Path(path)
     table = path.with_suffix(".json")
     try:
-        value = json.loads(table.read_text(encoding="utf-8"))
+        value = json.loads(files.read_bytes(table))
     except FileNotFoundError:
         remedy = "give the .safetensors file that footage evaluator train wrote, with its .json beside it"
         raise ModelError(f'"{path}" is not a feature network (there is no {table.name})', remedy) from None
@@ -228,7 +228,7 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
     if Path(made.weights).name != made.weights or file.suffix != ".safetensors":
         raise ModelError(f'the weights are named "{made.weights}", which is no file beside it', "train it again")
     try:
-        content = file.read_bytes()
+        content = files.read_bytes(file)
     except FileNotFoundError:
         raise ModelError(f"{file} is missing", "give the files as footage evaluator train wrote them") from None
     if files.bytes_digest(content) != made.weights_sha256:
@@ -257,10 +257,12 @@ def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span],
     It learns from a `share` of the training split's files, label by label; the others are of both splits.
 
     Raises:
-        DatasetError: there are too few files.
+        DatasetError: there are too few files, or all are held out.
     """
     groups: dict[int, dict[str, list[Span]]] = defaultdict(lambda: defaultdict(list))
     train = source.spans("train")
+    if not train:
+        raise empty_split(source, "train")
     for span in train:
         groups[span.label][span.source].append(span)
     own: list[Span] = []

@@ -32,6 +32,7 @@ from footage.evaluation.features.learned import (
     divide,
     write_learned,
 )
+from footage.files import locked
 
 Task = Literal["labels", "speed", "arrow", "contrastive"]
 """Labels: name the class. Speed: how fast the clip is played. Arrow: which way time goes. Contrastive: which two
@@ -195,7 +196,8 @@ def fit(
     steps, done = math.ceil(recipe.clips / BATCH), 0
     if state.is_file():
         try:
-            value: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
+            with locked.open_file(state) as stored:
+                value: dict[str, Any] = torch.load(stored, map_location="cpu", weights_only=True)
             if value["recipe"] == repr(recipe):
                 both.load_state_dict(value["nets"])
                 optimizer.load_state_dict(value["optimizer"])
@@ -212,8 +214,8 @@ def fit(
         optimizer.step()
         if (step + 1) % KEEP == 0:
             value = {"recipe": repr(recipe), "done": step + 1, "nets": both.state_dict()}
-            with files.replacing(state, durable=False) as temporary:
-                torch.save({**value, "optimizer": optimizer.state_dict()}, temporary)
+            with files.writing(state, durable=False) as out:
+                torch.save({**value, "optimizer": optimizer.state_dict()}, out)
         show("training", step + 1, steps)
     real, _ = windows(source, own, recipe.frames, TRIED, recipe.seed)
     net.eval().standardise(_each(real, lambda clips: net.described(net.maps(clips))))
