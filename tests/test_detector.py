@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import load, save
 
 from footage import Library, files
 from footage.commands.main import main
-from footage.commands.trust import Detected, detect, detector
+from footage.commands.trust import Detected, by_looks, detect, detector, made_windows
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluation.detector import (
     SCHEMA,
@@ -32,6 +33,7 @@ from footage.evaluation.detector import (
     make_detector,
     save_detector,
 )
+from footage.generation.clip import Clip
 from footage.library.provenance import ModelCard
 from footage.media.decode import Frames
 from footage.media.encode import write_clip
@@ -212,6 +214,29 @@ def test_detect_asks_the_mark_then_libraries_then_detectors(
     bare = detect((tmp_path / "stripped.mp4",), quiet=True)  # what it looks like without the library
     assert bare.findings[tmp_path / "stripped.mp4"].how == "nothing"
     assert isinstance(bare, Detected) and bare.exit_status == 4
+
+
+def test_a_detector_that_is_as_sure_as_can_be_is_believed(
+    trained: tuple[DetectorNet, Detector], tmp_path: Path
+) -> None:
+    net, about = trained
+    write_clip(tmp_path / "clip.mp4", [drawn(51, False, 64, 30)], fps=25, metadata={})
+    bias = float(net.logit.bias.detach())
+    try:
+        for far, p in ((-2000.0, "0.00"), (2000.0, "1.00")):
+            net.logit.bias.data.fill_(far)
+            found = by_looks(tmp_path / "clip.mp4", [(net, replace(about, threshold=-1e9))])
+            assert found is not None and f"(p {p})" in found.text
+    finally:
+        net.logit.bias.data.fill_(bias)
+
+
+def test_windows_of_made_clips_are_from_anywhere() -> None:
+    counted = np.arange(16, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2).repeat(3, 3)
+    made: Any = SimpleNamespace(generate=lambda count, seed: [Clip.of_frames(counted)] * count)
+    first = [int(window[0, 0, 0, 0]) for _, window in made_windows(made, 200, 0, lambda *_: None)]
+    assert set(first) == set(range(16 - WINDOW + 1))
+    assert max(np.bincount(first)) < 40
 
 
 def test_a_detector_of_a_model_is_trained_by_the_command(tmp_path: Path) -> None:

@@ -51,15 +51,19 @@ def test_exchanged_labels_are_found_where_looks_tell_labels(shapes: tuple[np.nda
     assert len(found & planted) >= 3 and len(found - planted) <= 1
     drawn = np.random.default_rng(0).integers(0, 3, 120)
     assert find_exchanged(copies, drawn, sources(), NAMES, set()) == []  # looks tell nothing: nothing is said
+    uneven = (np.random.default_rng(0).random(120) < 0.9).astype(np.int64)  # nearly all neighbours have the usual label
+    assert find_exchanged(copies, uneven, sources(), NAMES, set()) == []
 
 
 def test_a_trigger_is_found_and_the_label_own_look_is_none(shapes: tuple[np.ndarray, np.ndarray]) -> None:
     copies, labels = shapes[0].copy(), np.random.default_rng(2).integers(0, 3, 120)
-    assert find_triggers(copies, labels, NAMES) == []
+    assert find_triggers(copies, labels, sources(), NAMES) == []
     planted = np.flatnonzero(np.arange(120) % 6 == 0)
     copies[planted, :, 3:7, 24:28] = np.array([[255, 0], [0, 255]], np.uint8).repeat(2, 0).repeat(2, 1)[:, :, None]
     labels[planted] = 1
-    (found,) = find_triggers(copies, labels, NAMES)
+    recordings = [f"recording {label}" for label in labels]
+    assert find_triggers(copies, labels, recordings, NAMES) == []  # what one camera sees in all clips of a recording
+    (found,) = find_triggers(copies, labels, sources(), NAMES)
     assert set(found.clips) == set(planted.tolist()) and '"square"' in found.detail
 
 

@@ -276,7 +276,7 @@ def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> F
         logit = judge(net, chunks)
         if logit - about.threshold > furthest:
             wrong = about.most_false_alarms()
-            text = f"looks made by {about.model} (p {1 / (1 + math.exp(-logit)):.2f})"
+            text = f"looks made by {about.model} (p {(1 + math.tanh(logit / 2)) / 2:.2f})"
             text += f"; so do at most {wrong:.1%} of real clips (95%, {counted(about.sources, 'source')} tested)"
             best, furthest = Finding("classifier", text, about.model, false_alarm=wrong), logit - about.threshold
     return best
@@ -348,14 +348,16 @@ def detector(
 def made_windows(
     model: Model, count: int, seed: int, watch: Callable[[str, int, int], object]
 ) -> Iterator[tuple[str, Frames]]:
-    """Yield a name and the first frames, (WINDOW, H, W, C), of clips that a model generates."""
+    """Yield a name and a window, (WINDOW, H, W, C), of each clip that a model generates: anywhere, as of real ones."""
     import numpy as np
 
     from footage.evaluation.detector import WINDOW
 
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3ADE]))
     for number, clip in enumerate(model.generate(count, seed=seed), 1):
+        start = int(rng.integers(max(WINDOW, clip.frames or 0) - WINDOW + 1))
         frames = itertools.chain.from_iterable(clip.chunks())
-        yield str(number), np.stack(list(itertools.islice(frames, WINDOW)))
+        yield str(number), np.stack(list(itertools.islice(frames, start, start + WINDOW)))
         watch("generating", number, count)
 
 

@@ -4,7 +4,8 @@ Three cheap looks at small copies of the clips, none of which needs a trained ne
 one clip, which a model then learns by heart. A label is suspicious when clips that look alike have another one, nearly
 all of them (Bahri et al., "Deep k-NN for noisy labels", 2020, with features that are made by hand); only where looks
 tell the labels apart. A trigger is a small fixed patch at one place that many clips of one label share and others lack
-(Gu et al., "BadNets", 2017). All three say where to look, and prove nothing.
+(Gu et al., "BadNets", 2017), clips of many sources: those of one recording share what its camera saw. All three say
+where to look, and prove nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ AGREE, OWN = 0.6, 0.15
 """A label is suspicious where at least `AGREE` of the neighbours share another, and at most `OWN` have the clip's."""
 TELLING = 0.7
 """Labels are checked where at least this part of the clips has most of its neighbours' label."""
+BEYOND = 0.4
+"""And where it is so far beyond chance (Cohen's kappa, 1960), as TELLING is of two labels of equal number: where nearly
+all clips have one label, nearly all neighbours have it, whatever they look like."""
 COMPONENTS = 16
 """Of the features, that neighbours are found by."""
 WINDOW = 3
@@ -40,9 +44,10 @@ STEADY, SAME, CONTRAST = 8.0, 12.0, 24.0
 REFERENCES = 48
 """Clips of a label whose patches are looked for in all others."""
 TRIGGER = (5, 0.05)
-"""A trigger is in at least so many clips of a label, and at least this part of them."""
+"""A trigger is in clips of at least so many sources of a label, and at least this part of them."""
 SURE = 5.0
-"""A patch is commoner under one label than under the others by so many standard errors: the root of G, see there."""
+"""A patch is commoner under one label than under the others by so many standard errors, of sources: the root of G, see
+there."""
 LACKING = 4
 """A trigger is so many times as common under its label as under the others."""
 SMALL = 0.25
@@ -103,7 +108,7 @@ def find_suspicious(
     if len(names) > 1:
         flooded = {clip for flood in found for clip in flood.clips[1:]}
         found += find_exchanged(copies, numbered, sources, names, flooded)
-        found += find_triggers(copies, numbered, names)
+        found += find_triggers(copies, numbered, sources, names)
     return found
 
 
@@ -163,17 +168,19 @@ def find_exchanged(
     if len(told) < 4 * NEIGHBOURS:
         return []
     known, origin = labels[told], np.unique([sources[clip] for clip in told], return_inverse=True)[1]
-    agreement, votes = 0.0, np.zeros((len(told), len(names)))
+    beyond, votes = BEYOND, np.zeros((len(told), len(names)))
     for seen in features(copies[told]):
         squares = (seen**2).sum(axis=1)
         distance = squares[:, None] + squares[None] - 2 * seen @ seen.T
         distance[origin[:, None] == origin[None]] = np.inf
         near = np.argpartition(distance, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         cast = (known[near][:, :, None] == np.arange(len(names))).mean(axis=1)  # (N, labels)
-        if (share := float((cast.argmax(axis=1) == known).mean())) > agreement:
-            agreement, votes = share, cast
-    if agreement < TELLING:
-        return []
+        guessed = cast.argmax(axis=1)
+        agreement = float((guessed == known).mean())
+        shares = [np.bincount(some, minlength=len(names)) / len(told) for some in (guessed, known)]
+        chance = float(shares[0] @ shares[1])
+        if agreement >= TELLING and (kappa := (agreement - chance) / max(1 - chance, 1e-9)) >= beyond:
+            beyond, votes = kappa, cast
     own, other = votes[np.arange(len(told)), known], votes.argmax(axis=1)
     flagged = np.flatnonzero((own <= OWN) & (votes.max(axis=1) >= AGREE) & (other != known))
     return [
@@ -190,9 +197,9 @@ def find_exchanged(
 def _surprise(
     inside: npt.NDArray[np.float64], outside: npt.NDArray[np.float64], own: int, others: int
 ) -> npt.NDArray[np.float64]:
-    """Return G of two shares, of `own` and of `others` clips: twice the logarithm of how likely they are beside one.
+    """Return G of two shares, of `own` and of `others` sources: twice the logarithm of how likely they are beside one.
 
-    Wilks' likelihood ratio, whose root is a number of standard errors where there are many clips.
+    Wilks' likelihood ratio, whose root is a number of standard errors where there are many.
     """
     both, total = (inside * own + outside * others) / (own + others), np.zeros_like(inside)
     for share, count in ((inside, own), (outside, others)):
@@ -201,21 +208,35 @@ def _surprise(
     return np.maximum(total, 0)
 
 
-def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[Suspicion]:
-    """Return, of each label, the clips that share a small steady patch which clips of other labels lack."""
+def find_triggers(copies: Frames, labels: Labels, sources: Sequence[str], names: Sequence[str]) -> list[Suspicion]:
+    """Return, of each label, the clips that share a small steady patch which clips of other labels lack.
+
+    Each source counts as one, with the share of its clips that have the patch: what a camera that stands still sees is
+    in all clips of one recording.
+
+    Args:
+        copies: see `find_suspicious`.
+        labels: numbers of the labels, -1 for none.
+        sources: see `find_suspicious`.
+        names: of the labels.
+    """
     if min(copies.shape[2:4]) < WINDOW:
         return []
     means = copies.mean(axis=1, dtype=np.float32).round().astype(np.int16)  # (N, g, g', C)
     steady = copies.std(axis=1, dtype=np.float32).max(axis=3) <= STEADY  # (N, g, g')
     height, width = means.shape[1:3]
     corners = list(itertools.product(range(WINDOW), repeat=2))
+    origin = np.unique(np.asarray(sources), return_inverse=True)[1]
     rng, found = np.random.default_rng(0), []
     for number, name in enumerate(names):
         own = labels == number
         clips = np.flatnonzero(own)
-        least = max(TRIGGER[0], TRIGGER[1] * len(clips))
-        if len(clips) < least or own.all():
+        sizes = [np.bincount(origin[side], minlength=len(origin)) for side in (own, ~own)]
+        counts = [int((size > 0).sum()) for size in sizes]  # sources with the label, and without
+        least = max(TRIGGER[0], TRIGGER[1] * counts[0])
+        if counts[0] < least or own.all():
             continue
+        weights = [1 / size[origin[side]] for size, side in zip(sizes, (own, ~own), strict=True)]
         shared, place = set[int](), (0, 0)
         for reference in rng.choice(clips, min(REFERENCES, len(clips)), replace=False).tolist():
             alike = (np.abs(means - means[reference]).max(axis=3) <= SAME) & steady & steady[reference]
@@ -224,9 +245,12 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
             grey = np.pad(means[reference].mean(axis=2), 1, mode="edge")
             around = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW + 2, WINDOW + 2))
             same = np.logical_and.reduce(cells) & (np.ptp(around, axis=(2, 3)) >= CONTRAST)
-            inside, outside = same[own].mean(axis=0), same[~own].mean(axis=0)
-            sure = np.sqrt(_surprise(inside, outside, len(clips), len(labels) - len(clips))) >= SURE
-            signs = sure & (inside >= LACKING * outside) & (inside * len(clips) >= least)
+            inside, outside = (
+                np.tensordot(weight, same[side], 1) / count
+                for weight, side, count in zip(weights, (own, ~own), counts, strict=True)
+            )
+            sure = np.sqrt(_surprise(inside, outside, *counts)) >= SURE
+            signs = sure & (inside >= LACKING * outside) & (inside * counts[0] >= least)
             if not signs.any():
                 continue
             y, x = np.unravel_index(np.where(signs, inside, 0).argmax(), signs.shape)
@@ -234,7 +258,7 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
             others = sharing[sharing != reference]
             if len(others) and same[others].mean() <= SMALL:
                 shared, place = shared | set(sharing.tolist()), (int(y), int(x))
-        if len(shared) >= least:
+        if len({int(origin[clip]) for clip in shared}) >= least:
             where = f"{(place[1] + 1.5) / width:.0%} from the left and {(place[0] + 1.5) / height:.0%} from the top"
             text = f'{len(shared):,} of {len(clips):,} clips labelled "{name}" share a small patch, {where}'
             found.append(Suspicion("trigger", tuple(sorted(shared)), text))
