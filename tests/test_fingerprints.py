@@ -150,6 +150,16 @@ def test_the_nearest_codes_are_those_that_differ_in_fewest_bits() -> None:
     assert len(nearest) == 3 and nearest[1][0] > 0.2
 
 
+def test_a_copy_that_begins_in_a_clip_is_not_laid_over_its_last_moments_alone() -> None:
+    rng = np.random.default_rng(0)
+    clip, other = rng.integers(0, 2**64, (2, 6, len(CROPS)), dtype=np.uint64)
+    clip[5, 0] = clip[1, 0]  # it ends as the copy begins, somebody who waves say
+    copy, codes = clip[1:5, 0] ^ np.uint64(1), Codes([(1, clip), (2, other)])
+    assert codes.nearest(copy, begin=1, most=1) == [(1 / 64, 1, 0)]
+    assert codes.nearest(copy, begin=5, most=1) == []
+    assert [number for _, number, _ in codes.nearest(copy, begin=4, most=2)] == [1, 2]  # half of it
+
+
 def waving(wall: int, way: int, frames: int = 56) -> Frames:
     """Draw somebody small who waves before a wall, in one of a few walls and ways."""
     stones = np.random.default_rng(wall).uniform(90, 170, (16, 16, 3)).repeat(4, axis=0).repeat(4, axis=1)  # (H, W, 3)

@@ -247,6 +247,9 @@ class Codes:
     def nearest(self, codes: CodeRows, begin: int, most: int) -> list[tuple[float, int, int]]:
         """Return the clips that differ least from a copy that begins at their moment `begin`.
 
+        Where that is in their midst, at least half of the copy lies in them: a few moments at their ends are alike by
+        chance, of somebody who waves say, and a clip is looked at where it is nearest alone.
+
         Args:
             codes: of the copy, (M,), uncut.
             begin: moment.
@@ -256,10 +259,11 @@ class Codes:
             Part of the bits that differ, number of the clip, and number of the crop, the nearest first.
         """
         reach = len(self._moments) - begin
-        if reach <= 0:
+        needed = (len(codes) + 1) // 2 if begin else 1
+        if reach < needed:
             return []
         looked = sorted({int(m) for m in np.linspace(0, min(len(codes), reach) - 1, LOOKED).round()})
-        count = self._moments[begin].shape[1]
+        count = self._moments[begin + needed - 1].shape[1]
         apart = np.empty(count, dtype=np.float32)
         crop_of = np.empty(count, dtype=np.uint8)
         for first in range(0, count, BLOCK):
