@@ -126,9 +126,8 @@ def test_the_command_line_has_its_flags(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setitem(registry.ARCHITECTURES, "toy", "toy_module:ToyConfig")
     monkeypatch.setitem(registry.LOSSES, "toy", "toy_module:TOY_LOSS")
     words = ["train", "shapes", "--preset", "conv3d-32", "--net.kind", "toy", "--net.latent", "5", "--gan.loss", "toy"]
-    main([*words, "--train.device", "cpu", "--train.batch-size", "4", "--dry-run"])
-    shown = capsys.readouterr().out
-    config, _ = json.JSONDecoder().raw_decode(shown[shown.index('{\n  "preset"') :])  # a table is behind it
+    main([*words, "--train.device", "cpu", "--train.batch-size", "4", "--dry-run", "--json"])
+    config = json.loads(capsys.readouterr().out)["config"]
     assert config["net"] == {"kind": "toy", "latent": 5, "label": 4, "width": 8} and config["gan"]["loss"] == "toy"
     with pytest.raises(SystemExit):
         main([*words, "--help"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from footage import files
-from footage.errors import FootageError, counted, nearest
+from footage.errors import FootageError, counted, meant, nearest
 from footage.training.run_folder import RunFolder
 
 
@@ -81,3 +81,24 @@ def test_where_there_are_no_locks_all_may_be_locked(
             assert files.lock(handle, wait=False)
             with RunFolder(tmp_path).lock():
                 pass
+
+
+def test_what_was_meant_lies_beside_a_missing_path_or_has_a_known_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my-data", "runs/first/model", ".my-hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    assert meant("my-dta", "") == 'did you mean "my-data"?'
+    assert meant("runs/frist/model", "") == 'did you mean "runs/first/model"?', "the first part that is missing counts"
+    assert meant(tmp_path / "runs" / "fist", "") == f'did you mean "{tmp_path}/runs/first"?'
+    assert meant("shape", "", ["shapes", "digits"]) == 'did you mean "shapes"?'
+    assert meant("runs/shape", "", ["shapes"]) == "", "a name is no part of a path"
+    assert meant("runs/frist/state", "") == "", "it would be missing there too"
+    assert (
+        meant("my-data", "", ["my-dato"])
+        == meant("nothing-like-it", "")
+        == meant("s3://my-dta", "")
+        == meant("/", "")
+        == ""
+    )

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import footage
 from footage.config import Config, IngestConfig
-from footage.config.presets import override
+from footage.config.presets import options, override
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
@@ -211,10 +211,12 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_dry_run_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    footage.train("shapes", CONFIG, out=tmp_path / "run", dry_run=True)
+    dry = footage.train("shapes", CONFIG, out=tmp_path / "run", dry_run=True)
     said = capsys.readouterr().out
-    for word in ("weights, generator", "memory", "clips/s measured here", '"lr"', "4 × 32 × 32"):
+    assert said.startswith("preset"), "the table comes first"
+    for word in ("weights, generator", "memory", "clips/s measured here", "4 × 32 × 32", f"knobs    {options(CONFIG)}"):
         assert word in said
+    assert dry.config is not None and dry.config.gan == CONFIG.gan, "all knobs are in the result"
     assert not (tmp_path / "run").exists()
 
 
@@ -321,6 +323,17 @@ def test_the_first_sheet_comes_by_time_and_rows_say_the_threads(
     by_clips = tiny_config(**QUICK, train__sample_minutes=0)
     run = footage.train("shapes", by_clips, out=tmp_path / "by-clips", clips=16, quiet=True)
     assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [16]
+
+
+def test_a_short_training_on_few_clips_has_the_held_out_gap(tmp_path: Path) -> None:
+    """The rows before the 500th clip have it too, as have data sets of some 20 clips."""
+    for number in range(6):
+        write(tmp_path / "clips" / f"{number}.mp4", moving(8, (32, 32), number))
+    sizes = IngestConfig(height=32, width=32, min_frames=4, heldout=0.2, workers=0)
+    footage.ingest((tmp_path / "clips",), tmp_path / "data", sizes, advise=False, quiet=True)
+    run = footage.train(str(tmp_path / "data"), CONFIG, out=tmp_path / "run", clips=52, quiet=True)
+    (row,) = [row for row in read_lines(run.path / "metrics.jsonl") if "clips_per_second" in row]
+    assert {"clip_heldout_gap", "sparse_heldout_gap"} <= row.keys()
 
 
 def test_samples_are_compared_with_clips_of_several_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
+import os
 from collections.abc import Iterable
+from pathlib import Path
+
+MOST_BESIDE = 2_000
+"""Entries of a folder among which a mistyped path is looked for."""
 
 
 class FootageError(Exception):
@@ -78,6 +85,31 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
     return "known are " + ", ".join(names) if names else "there are none"
+
+
+def meant(path: Path | str, remedy: str, known: Iterable[str] = ()) -> str:
+    """Return `did you mean "..."?` of what lies beside a path that is missing, and of known names; else the remedy.
+
+    Args:
+        path: what was given.
+        remedy: what to do where nothing like it is there.
+        known: names, such as those of built-in data sets, that may stand in place of a path of one part.
+    """
+    given = Path(path)
+    if "://" in str(path) or os.path.lexists(given):
+        return remedy
+    rest, missing = Path(), given
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing, rest = missing.parent, missing.name / rest
+    beside: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(missing.parent) as entries:
+        beside = [entry.name for entry in itertools.islice(entries, MOST_BESIDE) if not entry.name.startswith(".")]
+    places = {name: str(missing.with_name(name) / rest) for name in beside}
+    names = {name: name for name in known if len(given.parts) == 1}
+    names |= {name: place for name, place in places.items() if os.path.exists(place)}
+    cutoff = 0.5 if len(missing.name) < 5 else 0.6
+    close = difflib.get_close_matches(missing.name, names, n=3, cutoff=cutoff) if missing.name else []
+    return "did you mean " + " or ".join(f'"{names[name]}"' for name in close) + "?" if close else remedy
 
 
 def counted(count: float, one: str, many: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.generate import refuse_overwriting, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
-from footage.errors import ConfigError, MediaError, ModelError, counted
+from footage.errors import ConfigError, MediaError, ModelError, counted, meant
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
@@ -305,7 +305,7 @@ def given_clip(told: str, library: Library | None) -> GivenClip:
         entry = library.get(int(rest))
         return GivenClip(library.path(entry.id), entry.id, entry.label or "", slot or None)
     if not path.is_file():
-        raise MediaError(f'"{path}" does not exist', "give a video or a picture")
+        raise MediaError(f'"{path}" does not exist', meant(path, "give a video or a picture"))
     return GivenClip(path, None, path.resolve().parent.name, slot or None)
 
 

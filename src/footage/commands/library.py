@@ -17,7 +17,7 @@ from tyro.conf import Suppress, arg
 
 from footage.commands.lock import new_key
 from footage.commands.terminal import make_console, phases, print_marked, tracked
-from footage.errors import ConfigError, MediaError, counted
+from footage.errors import ConfigError, MediaError, counted, meant
 from footage.files import locked
 from footage.library.query import ClipQuery
 from footage.machines.remote import address_of
@@ -500,7 +500,8 @@ def add(
     console = make_console(quiet)
     for given in sources:
         if not os.path.lexists(given):
-            raise MediaError(f'"{given}" does not exist', "give a video, a picture, a folder or a zip file")
+            kinds = "give a video, a picture, a folder or a zip file"
+            raise MediaError(f'"{given}" does not exist', meant(given, kinds))
     check_labels(labels)
     listing = scan(sources, labels, leave_out=folder, library=True)
     refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)

@@ -14,7 +14,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from footage.commands.terminal import make_console, print_marked, working
-from footage.errors import ConfigError, DatasetError, KeyNeeded, counted, nearest
+from footage.errors import ConfigError, DatasetError, KeyNeeded, counted, meant, nearest
 from footage.files import file_digest, locked
 from footage.machines.local import environment
 from footage.trust import locks
@@ -131,7 +131,8 @@ def lock(
     """
     console = make_console(quiet)
     if not path.exists():
-        raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run, a library or a file")
+        kinds = "give a data set, a model, a run, a library or a file"
+        raise ConfigError(f'there is no "{path}"', meant(path, kinds))
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
         if keyring and (new_key_file is not None or path.is_file()):
             other = path if path.is_file() else new_key_file
@@ -170,7 +171,7 @@ def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> 
     """
     console = make_console(quiet)
     if not path.exists():
-        raise ConfigError(f'there is no "{path}"', "give a locked folder, or a file that ends in .age")
+        raise ConfigError(f'there is no "{path}"', meant(path, "give a locked folder, or a file that ends in .age"))
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
         if path.is_file():
             source = "key-file" if os.environ.get(locked.KEY_FILE) else "passphrase"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -175,6 +174,8 @@ class TrainingRun:
     path: Path
     interrupted: bool = False
     """Whether it was stopped by the user and not by its budget."""
+    config: Config | None = None
+    """Of a dry run: the whole configuration that it would have. A run on disk holds its own in config.json."""
 
     @property
     def model(self) -> Path:
@@ -229,7 +230,8 @@ def train(
         evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
             ones (RFD-rand).
         launch: how the training is spread over processes and machines.
-        dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
+        dry_run: only say what would be done: shapes, weights, memory, speed, and the knobs that differ from the
+            preset's; with --json, or in the result's `config`, there are all of them.
     """
     choice = None
     if evaluate_every is not None:
@@ -332,16 +334,15 @@ class TrainingOrder:
         plan, said = self.private(plan, processes)
         if self.probe:  # what would be refused after the trials is refused before
             run_folder.resume(folder, plan.config, plan.note)
-        if self.dry_run:  # above the table, which is what is looked at
-            console.print_json(json.dumps(to_json(plan.config)))
         console.print(plan.table(self.minutes, self.clips or DEFAULT_CLIPS))
         for line in said:
             console.print(line, markup=False, soft_wrap=True)
         if probing:
             console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
         if self.dry_run:
+            console.print(f"knobs    {options(plan.config)}   (all of them: --dry-run --json)", soft_wrap=True)
             tell_follower(plan=plan.figures())
-            return TrainingRun(folder.path)
+            return TrainingRun(folder.path, config=plan.config)
         if probing:
             limit = Limit(self.minutes, (self.clips or DEFAULT_CLIPS) if self.minutes is None else None)
             probed, stopped = probe_penalties(data, config, trials_folder, limit=limit, console=console)

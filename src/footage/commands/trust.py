@@ -15,7 +15,7 @@ from rich.table import Table
 
 from footage.commands.terminal import check_ending, make_console, phases, print_block, print_json
 from footage.config.strict import require
-from footage.errors import ConfigError, MediaError, ProvenanceError, counted
+from footage.errors import ConfigError, MediaError, ProvenanceError, counted, meant
 from footage.trust.locks import lock_made_of
 from footage.trust.provenance import Statement, examine
 
@@ -147,7 +147,7 @@ def check_files(paths: Sequence[Path]) -> None:
     """Refuse files that are not there."""
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
+            raise ConfigError(f'there is no file "{path}"', meant(path, "give videos or pictures"))
 
 
 def known_marks(libraries: Sequence[Path] = ()) -> dict[int, str]:

@@ -21,9 +21,10 @@ from footage.config.words import NearCaptions
 from footage.data import phantoms, synthetic, talker
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
-from footage.errors import ConfigError, DatasetError, counted
+from footage.errors import ConfigError, DatasetError, counted, meant
 from footage.files import json_digest
 from footage.machines.local import cores
+from footage.machines.remote import address_of
 from footage.media.geometry import VolumeScale
 from footage.media.probe import UnusableMedia
 from footage.media.volumes import Levels, display_levels
@@ -511,6 +512,9 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
         return BuiltInClips(str(data), **size, frames=clip.frames)
     if Path(data).is_file() and "idx3" in Path(data).name:
         return MovingDigits(Path(data), clip)
+    if address_of(data) is None and not Path(data).exists():
+        names = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {data}, or give {', '.join(BUILT_IN)}"
+        raise DatasetError(f'"{data}" does not exist', meant(data, names, BUILT_IN))
     dataset = Dataset(data)
     return DatasetClips(dataset) if dataset.info.volume is None else DatasetVolumes(dataset)
 

@@ -37,7 +37,7 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
-from footage.errors import ConfigError, DatasetError, LockError, counted
+from footage.errors import ConfigError, DatasetError, LockError, counted, meant
 from footage.files import locked
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
@@ -377,7 +377,8 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
             raise FileNotFoundError
         value = json.loads(content)
     except FileNotFoundError:
-        remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {place}"
+        make = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {place}"
+        remedy = meant(place, make)
         there = address is not None or Path(folder).is_dir()
         problem = "is not a dataset (it has no dataset.json)" if there else "does not exist"
         raise DatasetError(f'"{place}" {problem}', remedy) from None

@@ -14,7 +14,7 @@ from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
 from footage.data.crops import is_footage
 from footage.data.pairs import VoicedClips, open_source
 from footage.data.store import Dataset, Split
-from footage.errors import ConfigError, DatasetError, counted
+from footage.errors import ConfigError, DatasetError, counted, meant
 from footage.evaluation.clip_sets import (
     AnsweredClips,
     ClipSet,
@@ -32,7 +32,7 @@ from footage.generation.model import Model
 from footage.machines.remote import address_of
 from footage.media.geometry import Fit
 from footage.models.base import Converts, Generates, Predicts, Speaks
-from footage.models.card import model_folder
+from footage.models.card import model_folder, pretrained
 
 FRAMES = 16
 """Frames of a window where neither protocol nor model says."""
@@ -112,9 +112,8 @@ def open_input(
     if text in BUILT_IN or (path.is_file() and "idx3" in path.name):
         return EvaluationInput(text, "built-in")
     if not path.exists():
-        raise DatasetError(
-            f'"{given}" does not exist', "give a model, a run, a dataset, a folder of clips, or " + ", ".join(BUILT_IN)
-        )
+        kinds = "give a model, a run, a dataset, a folder of clips, or " + ", ".join(BUILT_IN)
+        raise DatasetError(f'"{given}" does not exist', meant(given, kinds, (*BUILT_IN, *pretrained())))
     if path.is_dir() and (path / "config.json").exists() and (path / "metrics.jsonl").exists():
         raise DatasetError(f'the run "{given}" has no model yet', "train it for longer first")
     if crops and is_footage(path):

@@ -37,7 +37,7 @@ from typing import IO, TypeVar
 from urllib.parse import quote
 
 from footage import files
-from footage.errors import LibraryError, LockError, MediaError
+from footage.errors import LibraryError, LockError, MediaError, meant
 from footage.files import locked
 from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
@@ -959,7 +959,9 @@ class Storage:
         self.folder = folder
         if not (folder / DATABASE).is_file():
             if not create:
-                raise LibraryError(f'"{folder}" holds no library', "make one: footage library add FOLDER CLIPS")
+                raise LibraryError(
+                    f'"{folder}" holds no library', meant(folder, "make one: footage library add FOLDER CLIPS")
+                )
             if folder.exists() and not folder.is_dir():
                 raise LibraryError(f'"{folder}" is a file', "give a folder for the library")
             folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.errors import MediaError
+from footage.errors import MediaError, meant
 from footage.files import locked
 from footage.media import geometry, probe
 from footage.media.colour import UNKNOWN_COLOUR, Colour, colour_of
@@ -204,7 +204,7 @@ class Footage:
     def __post_init__(self) -> None:
         remedy = "give a video, a picture, or a folder of pictures"
         if not self.path.exists():
-            raise MediaError(f'"{self.path}" does not exist', remedy)
+            raise MediaError(f'"{self.path}" does not exist', meant(self.path, remedy))
         if is_special(self.path):
             raise MediaError(f'"{self.path}" is a pipe, a socket or a device, which is never opened', remedy)
         if self.path.is_dir() and not self.pictures:

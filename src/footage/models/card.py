@@ -13,7 +13,7 @@ from footage import __version__, files
 from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
 from footage.config.strict import require
-from footage.errors import ConfigError, LockError, ModelError, counted, nearest
+from footage.errors import ConfigError, LockError, ModelError, counted, meant
 from footage.media.geometry import NOTICE, VolumeScale
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
@@ -117,10 +117,8 @@ def read_info(folder: Path | str) -> ModelInfo:
         value = json.loads(files.read_bytes(path))
     except FileNotFoundError:
         remedy = 'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models'
-        if len(path.parts) == 2 and not path.parent.exists():  # a name, perhaps of one that comes along
-            near = nearest(str(folder), pretrained())
-            remedy = near if near.endswith("?") else remedy
-        raise ModelError(f'"{folder}" is not a model (it has no model.json)', remedy) from None
+        problem = f'"{folder}" is not a model (it has no model.json)'
+        raise ModelError(problem, meant(folder, remedy, pretrained())) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int) or not 0 <= value["schema"] < 10_000:

@@ -157,6 +157,11 @@ def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
         yield from_uint8(loader.batch(seen)[0])
 
 
+def row_due(before: int, after: int) -> bool:
+    """Whether a step from one count of clips to another ends in a row of figures."""
+    return crossed(before, after, LOG_CLIPS) or any(before < clips <= after for clips in FIRST_ROWS)
+
+
 def crossed(before: int, after: int, interval: int | None) -> bool:
     """Whether a count has reached a multiple of `interval`; never where there is none."""
     return interval is not None and before // interval != after // interval
@@ -303,8 +308,7 @@ class Trainer:
 
                 # What is due now; weights that are no longer finite are neither kept nor measured.
                 seen = progress.clips_seen
-                row = crossed(before, seen, LOG_CLIPS) or any(before < clips <= seen for clips in FIRST_ROWS)
-                figures = self.processes.mean(log.means.take()) if row else {}
+                figures = self.processes.mean(log.means.take()) if row_due(before, seen) else {}
                 keep = crossed(before, seen, config.snapshot_clips)
                 measure = crossed(before, seen, self.measure_every)
                 finite = all(map(math.isfinite, figures.values()))
@@ -360,7 +364,7 @@ class Trainer:
             self.log.terminal.say(f"at {counted(seen, 'clip')} {change}")
 
     def batch(self, loaded: LoadedBatch) -> Batch:
-        """Bring a loaded batch to the device; with held-out clips beside it every `LOG_CLIPS` clips."""
+        """Bring a loaded batch to the device; with held-out clips beside it where a row of figures follows."""
         rng, seen = torch.Generator(), self.progress.clips_seen
         rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
         if isinstance(self.loader, PoissonLoader):
@@ -368,7 +372,7 @@ class Trainer:
             blank = clips.new_zeros(self.batch_size, *clips.shape[1:])
             private = PrivateClips(clips, self.loader.draws(seen, 1))
             return Batch(blank, None, rng, self.batch_size, private=private)
-        due = self.heldout is not None and crossed(seen, seen + self.batch_size, LOG_CLIPS)
+        due = self.heldout is not None and row_due(seen, seen + self.batch_size)
         heldout = heldout_captions = captions = crops = None
         if self.heldout is not None and due:
             heldout = self._on_device(self.heldout.batch(seen))

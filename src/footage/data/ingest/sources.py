@@ -22,7 +22,7 @@ from footage.data.ingest.labels import LabelFile, caption_lines, side_of
 from footage.data.ingest.layouts import Layout, find_layouts, folder_layout, folders_of, part_sides
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
-from footage.errors import ConfigError, DatasetError, MediaError, counted, nearest
+from footage.errors import ConfigError, DatasetError, MediaError, counted, meant, nearest
 from footage.machines.remote import present
 from footage.media.geometry import Size
 from footage.media.kinds import (
@@ -517,7 +517,7 @@ def scan(
     roots = [Path(os.path.abspath(path)) for path in inputs]
     for root, path in zip(roots, inputs, strict=True):
         if not os.path.lexists(root):
-            raise DatasetError(f'"{path}" does not exist', "check the path of the videos")
+            raise DatasetError(f'"{path}" does not exist', meant(path, "check the path of the videos"))
     above = set()
     if leave_out is not None and leave_out.is_dir():
         status = leave_out.stat()

@@ -45,7 +45,7 @@ from footage.data.store import (
     read_dataset_info,
     save_tables,
 )
-from footage.errors import ConfigError, DatasetError, counted
+from footage.errors import ConfigError, DatasetError, counted, meant
 from footage.machines import remote
 from footage.media.dicom import DicomSeries, find_series, is_dicom, read_series
 from footage.media.geometry import VolumeScale
@@ -140,7 +140,7 @@ def _volume_files(inputs: Sequence[Path | str]) -> Iterator[tuple[Path, str, boo
     roots = [Path(path).absolute() for path in inputs]
     for root, name in zip(roots, root_names(roots), strict=True):
         if not root.exists():
-            raise DatasetError(f'"{root}" does not exist', "check the path of the volumes")
+            raise DatasetError(f'"{root}" does not exist', meant(root, "check the path of the volumes"))
         found = listing.walk(root, name, set()) if root.is_dir() else iter([(root, root.name)])
         for path, full in found:
             below = full[len(name) + 1 :] if root.is_dir() else full

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from footage import files
 from footage.data.clips import ClipSource, Span, empty_split
-from footage.errors import DatasetError, ModelError
+from footage.errors import DatasetError, ModelError, meant
 from footage.evaluation.features import FrozenExtractor, NetworkInfo, resized_clips
 
 SCHEMA = 2
@@ -192,7 +192,7 @@ def read_learned(path: Path) -> LearnedNetwork:
         value = json.loads(files.read_bytes(table))
     except FileNotFoundError:
         remedy = "give the .safetensors file that footage evaluator train wrote, with its .json beside it"
-        raise ModelError(f'"{path}" is not a feature network (there is no {table.name})', remedy) from None
+        raise ModelError(f'"{path}" is not a feature network (there is no {table.name})', meant(path, remedy)) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{table} cannot be read ({error})", "train the network again") from None
     digest = value.pop("digest", None) if isinstance(value, dict) else None

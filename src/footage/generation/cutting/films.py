@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from footage.errors import ConfigError, FootageError, LibraryError, MediaError
+from footage.errors import ConfigError, FootageError, LibraryError, MediaError, meant
 from footage.generation.cutting import joins
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
@@ -97,7 +97,7 @@ class FilmMaker:
         if file is not None:
             path = self.folder / file
             if not path.exists():
-                raise MediaError(f'"{path}" does not exist', "put it there, or change the timeline")
+                raise MediaError(f'"{path}" does not exist', meant(path, "put it there, or change the timeline"))
             return path
         if self.library is None:
             raise LibraryError(f"clip {clip} is one of a library, and none is given", "give --library too")
