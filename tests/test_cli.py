@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ import pytest
 
 from footage.commands import main as cli
 from footage.commands import play
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_block, print_json, print_marked
 from footage.library.library import Library
 from footage.media.encode import read_metadata
 from footage.media.sheets import contact_sheet
@@ -264,6 +265,17 @@ def test_terminals_that_do_not_know_a_sign_show_what_looks_alike(monkeypatch: py
     assert shown["cp1252"].startswith(r"— 4×4 … é\u5f71 “a” -+|")
     assert shown["gbk"].startswith("— 4×4 … é影 “a” ─┬│ *")
     assert shown["utf-8"] == SIGNS + r"\udce9", "half a character of a file's name is shown by its number"
+
+
+def test_names_of_strangers_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x\x1b[1A\x1b[2K\x9b31m\x07trusted"
+    console = make_console()
+    print_block(console, f"{name}.mp4: changed", {"made from": name})
+    print_marked(console, "warning:", name)
+    print_json({"signer": name})
+    told = capsys.readouterr().out
+    assert told.count("x[1A[2K31mtrusted") == 3 and json.loads(told.splitlines()[-1]) == {"signer": name}
+    assert not {character for character in told if unicodedata.category(character) == "Cc"} - {"\n"}
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -48,6 +49,8 @@ LOOKALIKES |= {
 """What signs are written as where a terminal does not know them."""
 LINES = {"─": "-", "━": "-", "═": "-", "╌": "-", "╸": "-", "╺": "-", "│": "|", "┃": "|", "║": "|"}
 """The same for the lines of tables; their corners become +."""
+CONTROLS = tuple(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n")
+"""Control characters (C0 and C1 of ISO 6429): terminals obey them."""
 TOLD = 0.25
 """Seconds between two words on the progress of a phase to a program that follows."""
 STOPPED = 130
@@ -166,11 +169,21 @@ def end_with_follower() -> None:
         threading.Thread(target=wait, name="follower", daemon=True).start()
 
 
+class SafeConsole(Console):
+    """A console on which no text moves the cursor, changes colours or rings: names come from files of strangers."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is printed, without the control characters of texts."""
+        for segment in super().render(renderable, options):
+            safe = segment.text.translate(dict.fromkeys(CONTROLS))
+            yield segment if segment.control else Segment(safe, segment.style)
+
+
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
     open_streams()
     # No markup: names of files and labels are printed as they are.
-    return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
+    return SafeConsole(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
 
 
 T = TypeVar("T")
@@ -204,7 +217,8 @@ def take_flag(words: Sequence[str], flag: str) -> tuple[list[str], str | None]:
 
 def print_json(value: Any) -> None:
     """Print a result as one line of JSON."""
-    print(json.dumps(as_plain(value), ensure_ascii=False))
+    escaped = {code: f"\\u{code:04x}" for code in CONTROLS}  # those that JSON allows in a text
+    print(json.dumps(as_plain(value), ensure_ascii=False).translate(escaped))
 
 
 def check_ending(to: Path, ending: str) -> Path:
