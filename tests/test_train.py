@@ -27,6 +27,7 @@ from footage.models.device import ComputeDevice, find_device
 from footage.training import cost, plan, trainer
 from footage.training.cost import clip_flops
 from footage.training.run_folder import RunFolder
+from footage.training.run_log import RunLog, plot_curves, read_rows
 from tests.clips import moving, write
 from tests.models import tiny_config
 
@@ -388,6 +389,26 @@ def test_damaged_config_is_named(tmp_path: Path) -> None:
     (run.path / "config.json").write_text("{")
     with pytest.raises(TrainingError, match=r"config.json cannot be read.*--out"):
         footage.train("shapes", CONFIG, out=run.path, clips=8, quiet=True)
+
+
+def test_a_run_goes_on_where_a_figure_was_no_number(tmp_path: Path) -> None:
+    """An older program wrote NaN as such."""
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text('{"clips": 1, "loss": NaN, "rate": 2.0}\n{"clips": 2, "loss": 3.0}\n')
+    log = RunLog(folder, Console(quiet=True), batch_size=1)
+    log.rewind(2, 0.0)
+    log.write(3, {"loss": float("nan"), "rate": float("inf"), "memory": 4.0})
+    log.close()
+    assert folder.metrics.read_text().endswith('{"clips": 3, "loss": null, "rate": null, "memory": 4.0}\n')
+    log.rewind(3, 0.0)
+    log.close()
+    assert read_rows(folder.metrics) == [
+        {"clips": 1, "rate": 2.0},
+        {"clips": 2, "loss": 3.0},
+        {"clips": 3, "memory": 4.0},
+    ]
+    plot_curves(folder.metrics, tmp_path / "curves.png", {"Losses": ("loss", "rate")})
+    assert (tmp_path / "curves.png").stat().st_size
 
 
 def test_found_batch_size_is_kept_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,11 +138,13 @@ class RunLog:
         self.clock.seconds = seconds
 
     def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
+        """Write a row; a figure that is not finite is null in it."""
         if self.silent:
             return
         assert self._rows is not None and self._board is not None, "rewind opens the files"
         rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
-        self._rows.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
+        told = {key: value if math.isfinite(value) else None for key, value in rounded.items()}
+        self._rows.write(json.dumps({"clips": clips_seen, **told}, allow_nan=False) + "\n")
         self._rows.flush()
         for key, value in rounded.items():
             self._board.add_scalar(key, value, clips_seen)
@@ -218,13 +220,13 @@ class Terminal:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read metrics.jsonl; lines that a crash has damaged are left out."""
+    """Read metrics.jsonl. Lines that a crash has damaged are left out, and so are figures that are not finite."""
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
             row = json.loads(line)
             if isinstance(row["clips"], int):
-                rows.append(row)
+                rows.append({key: value for key, value in row.items() if value is not None and math.isfinite(value)})
     return rows
 
 
