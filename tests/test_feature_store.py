@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import footage
+from footage import files
 from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
 from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows, halve_clips, one_clip
@@ -95,6 +96,22 @@ def test_a_cache_that_is_full_loses_what_was_not_used(tmp_path: Path) -> None:
         extract_features(some, feature_readers(NETS[:1], some), store, StepSeconds())
         store.trim(most=0)
         assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 4
+
+
+def test_what_another_evaluation_uses_stays(tmp_path: Path) -> None:
+    values = np.ones((2, 3), dtype=np.float32)
+    with FeatureCache(tmp_path) as other, FeatureCache(tmp_path) as store:
+        rows = store.entry("k", 2, 1, 2, 3)
+        with files.replacing(rows.path(0)) as temporary:  # which the other looks into meanwhile
+            temporary.touch()
+            other.entry("k", 2, 1, 2, 3)
+        rows.write(0, values)
+        with FeatureCache(tmp_path) as third:
+            third.trim(most=0)
+        assert np.array_equal(rows[0:2], values)
+    with FeatureCache(tmp_path) as third:
+        third.trim(most=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_cache_nothing_stays() -> None:

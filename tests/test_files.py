@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,29 @@ def test_partial_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / "b.npy").touch()
     files.remove_partial(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["b.npy"]
+
+
+def test_partial_files_of_a_live_process_stay(tmp_path: Path) -> None:
+    left = tmp_path / ".a-1234.partial.npy"
+    left.touch()
+    with files.replacing(tmp_path / "b.npy", durable=False) as temporary:
+        temporary.touch()
+        files.remove_partial(tmp_path)
+        assert left.exists(), "nobody knows whose it is"
+    files.remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["b.npy"]
+    with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "c.npy") as temporary:
+        temporary.touch()
+        files.remove_partial(tmp_path, anyway=True)
+
+
+def test_the_name_of_a_large_file_is_flushed_to_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(stat.S_ISDIR(os.fstat(handle).st_mode)))
+    for size, durable in ((files.LARGE, True), (files.LARGE - 1, True), (files.LARGE, False)):
+        with files.writing(tmp_path / "a", durable) as handle:
+            handle.write(bytes(size))
+    assert flushed == [False, True, False]
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EIO])

@@ -156,15 +156,18 @@ class FeatureCache:
                 self.kept = False
         self.folder = folder if folder is not None and self.kept else Path(tempfile.mkdtemp(prefix="footage-"))
         self.used: set[str] = set()
+        self._held = contextlib.ExitStack()
+        """Folders of entries in use, locked (flock) so that no other evaluation removes them."""
 
     def __enter__(self) -> FeatureCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.kept:
-            self.trim()
-        else:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with self._held:
+            if self.kept:
+                self.trim()
+            else:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def entry(
         self, key: str, clips: int, each: int, part: int, size: int, dtype: npt.DTypeLike = np.float32
@@ -174,14 +177,20 @@ class FeatureCache:
         if held is not None:
             return StoredRows(self.folder, clips, each, part, size, np.dtype(dtype), held)
         folder = self.folder / key
-        folder.mkdir(parents=True, exist_ok=True)
-        self.used.add(key)
-        files.remove_partial(folder)
+        while key not in self.used:
+            folder.mkdir(parents=True, exist_ok=True)
+            files.remove_partial(folder)
+            handle = self._held.enter_context(files.open_folder(folder))
+            if handle is not None:
+                files.lock(handle, shared=True)
+            with contextlib.suppress(FileNotFoundError):  # another evaluation has removed it just now
+                if handle is None or os.path.samestat(os.fstat(handle), folder.stat()):
+                    self.used.add(key)
         os.utime(folder)
         return StoredRows(folder, clips, each, part, size, np.dtype(dtype))
 
     def trim(self, most: int = MOST_BYTES) -> None:
-        """Remove what was not used for longest, until the rest is small enough; never what this evaluation uses."""
+        """Remove what was not used for longest, until the rest is small enough; never what an evaluation uses."""
         entries = list[tuple[float, int, Path]]()
         for folder in self.folder.iterdir():
             with contextlib.suppress(OSError):
@@ -193,9 +202,12 @@ class FeatureCache:
         for _, size, folder in entries:
             if total <= most:
                 return
-            if folder.name not in self.used:
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
+            if folder.name in self.used:
+                continue
+            with files.open_folder(folder) as handle:
+                if handle is None or files.lock(handle, wait=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    total -= size
 
 
 ROWS = 4096

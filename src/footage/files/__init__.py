@@ -23,7 +23,10 @@ DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 """Error numbers of a file system that has no locks."""
 PARTIAL = ".partial"
-"""Ending of a file that is still being written; such files may be removed at any time."""
+"""Ending of a file that is still being written; what a killed process has left of such is removed."""
+LARGE = 2**20
+"""Bytes from which on a file's folder is flushed to disk too. That costs half as much again as flushing a small file,
+of which there are thousands; of one that is lost the former one stands, whole."""
 MEMORY = "FOOTAGE_MEMORY"
 """Variable of the environment: the folder in memory in which all temporary files of a process are to lie."""
 
@@ -148,17 +151,37 @@ def make_private(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def open_folder(folder: Path) -> Iterator[int | None]:
+    """Open a folder to lock it or to flush it to disk; give None where the system does not allow that."""
+    handle: int | None = None
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextlib.contextmanager
 def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
-    try:
-        yield temporary
-        if durable:
-            with open(temporary, "rb+") as handle:
-                os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_folder(path.parent) as folder:
+        if folder is not None:
+            lock(folder, shared=True)  # `remove_partial` then leaves what is in it alone
+        try:
+            yield temporary
+            large = durable and temporary.stat().st_size >= LARGE
+            if durable:
+                with open(temporary, "rb+") as handle:
+                    os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            if large and folder is not None:
+                with contextlib.suppress(OSError):  # some network disks cannot
+                    os.fsync(folder)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -328,8 +351,17 @@ def refuse_newer(version: object, newest: int, where: object, error: type[Footag
     )
 
 
-def remove_partial(folder: Path, deep: bool = False) -> None:
-    """Remove what a killed process left half written directly inside `folder`, or with `deep` anywhere below."""
+def remove_partial(folder: Path, deep: bool = False, anyway: bool = False) -> None:
+    """Remove what a killed process left half written directly inside `folder`, or with `deep` anywhere below.
+
+    Where a live one is writing to the same folder it all stays, unless `anyway`. Where there are no locks nobody knows.
+    """
+    left: dict[Path, list[Path]] = {}
     for path in folder.glob(f"{'**/' if deep else ''}.*{PARTIAL}*"):
         if not path.is_dir():
-            path.unlink(missing_ok=True)
+            left.setdefault(path.parent, []).append(path)
+    for place, paths in left.items():
+        with open_folder(place) as handle:
+            if anyway or handle is None or lock(handle, wait=False):
+                for path in paths:
+                    path.unlink(missing_ok=True)

@@ -221,7 +221,7 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
     Raises:
         LockError: another program has one open, or it is damaged.
     """
-    files.remove_partial(folder)
+    files.remove_partial(folder, anyway=True)  # it is plain
     paths = databases(folder, plain=hide)
     for path in paths:
         module, own = locked.cipher_of_databases(), locked.key_of_databases(key)
@@ -293,7 +293,7 @@ def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Re
                 to.write(block)
         return taken.digest()
 
-    files.remove_partial(folder, deep=True)
+    files.remove_partial(folder, deep=True, anyway=True)
     every, count = list(locked.locked_files(folder)), 0
     for done, path in enumerate(every, 1):
         if locked.is_locked(path) != hide:
