@@ -1,5 +1,6 @@
 """Sources, data sets and exports at addresses: a server like S3 on this machine, and fsspec's memory."""
 
+import contextlib
 import json
 import logging
 import os
@@ -629,6 +630,27 @@ def test_stand_ins_are_nowhere_else(tmp_path, monkeypatch):
     with remote.sources_here([f"file://{'/..' * 40}{tmp_path}/a.mp4"], tmp_path / "b", {}) as (place,):
         assert Path(place).resolve().is_relative_to(tmp_path / "cache" / "work") and Path(place).stat().st_size == 6
     assert (tmp_path / "a.mp4").read_bytes() == b"a clip"
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_source_stays_here_until_its_last_user_has_left(tmp_path, monkeypatch, count):
+    """Members of an archive are made by several workers at once; so are those of IDX images with labels."""
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    for number in range(count):
+        (tmp_path / "in" / f"{number}").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}").write_bytes(b"a clip %d" % number)
+    there = put(tmp_path / "in", "memory://shared")
+    with remote.sources_here([there.address], tmp_path, {}) as (place,):
+        paths = [Path(place) / f"{number}" for number in range(count)]
+        first, second, third = (contextlib.ExitStack() for _ in range(3))
+        first.enter_context(remote.present(paths))
+        second.enter_context(remote.present(paths))
+        first.close()
+        third.enter_context(remote.present(paths))
+        second.close()
+        assert [path.read_bytes() for path in paths] == [b"a clip %d" % number for number in range(count)]
+        third.close()
+        assert {path.name: path.read_bytes() for path in Path(place).iterdir()} == {p.name: bytes(8) for p in paths}
 
 
 def test_a_killed_worker_leaves_a_source_as_it_was(tmp_path, monkeypatch):

@@ -569,8 +569,20 @@ def sources_here(
 
 
 @contextlib.contextmanager
+def _turn(home: Path) -> Iterator[None]:
+    """Wait until no other process exchanges stand-ins of a folder, and keep the others waiting in the block."""
+    with open(home / MIRROR, "rb") as handle:
+        files.lock(handle)
+        yield
+
+
+@contextlib.contextmanager
 def present(paths: Sequence[Path]) -> Iterator[None]:
-    """Have the content of files here while the block runs, where they stand for others at an address."""
+    """Have the content of files here while the block runs, where they stand for others at an address.
+
+    Several processes may use a file at once, such as an archive. Each locks the stand-in, which is put aside, and has
+    the content leased. The last one to leave puts the stand-in back; where it was killed, the next one does.
+    """
     home = next((parent for parent in paths[0].parents if (parent / MIRROR).is_file()), None) if paths else None
     if home is None:
         yield
@@ -578,30 +590,45 @@ def present(paths: Sequence[Path]) -> Iterator[None]:
     about = json.loads((home / MIRROR).read_text(encoding="utf-8"))
     folder, cache = RemoteFolder(about["address"]), Cache.of_this_machine()
     names = [path.relative_to(home / about["folder"]).as_posix() for path in paths]
-    away = [path.with_name(f".{path.name}.away") for path in paths]
-    for path, hidden in zip(paths, away, strict=True):
-        if hidden.exists():  # whoever had it here was killed
-            os.replace(hidden, path)
-    with contextlib.ExitStack() as stack:
-        fetched: list[Path] = []
-        for path, name in zip(paths, names, strict=True) if len(paths) <= FEW else ():
-            status, address = path.stat(), folder.where(name)
-            key = files.json_digest([address, status.st_size, status.st_mtime_ns])
-            fetch = functools.partial(folder.fetch_one, name)
-            fetched.append(
-                stack.enter_context(
-                    contextlib.closing(cache.lease(key, FileSum(status.st_size, ""), address, fetch))
-                ).path
-            )
-        for path, hidden in zip(paths, away, strict=True):
-            os.rename(path, hidden)
-            stack.callback(os.replace, hidden, path)
-        if fetched:
-            for path, content in zip(paths, fetched, strict=True):
-                path.symlink_to(content)
-        else:
-            folder.fetch(names, paths)
-        yield
+    pairs = [(path, path.with_name(f".{path.name}.away")) for path in paths]
+    groups = [[pair] for pair in pairs] if len(pairs) <= FEW else [pairs]  # of many, the first one's lock is for all
+
+    def stand_in(path: Path, hidden: Path) -> Path:
+        return hidden if hidden.exists() else path
+
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as locks:
+        try:
+            with _turn(home):
+                for group in groups:
+                    files.lock(locks.enter_context(open(stand_in(*group[0]), "rb")), shared=True)
+                known = [stand_in(*pair).stat() for pair in pairs]
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".", dir=home)))
+            contents = [scratch / str(number) for number in range(len(names))]
+            for name, status, content in zip(names, known, contents, strict=True) if len(pairs) <= FEW else ():
+                address = folder.where(name)
+                key = files.json_digest([address, status.st_size, status.st_mtime_ns])
+                fetch = functools.partial(folder.fetch_one, name)
+                lease = cache.lease(key, FileSum(status.st_size, ""), address, fetch)
+                content.symlink_to(stack.enter_context(contextlib.closing(lease)).path)
+            if len(pairs) > FEW:
+                folder.fetch(names, contents)
+            with _turn(home):
+                for (path, hidden), content in zip(pairs, contents, strict=True):
+                    with contextlib.suppress(OSError):  # it is aside, or the disk has no hard links
+                        os.link(path, hidden)
+                    if not hidden.exists():
+                        os.rename(path, hidden)
+                    if not path.exists() or path.samefile(hidden):  # the link of a killed process may lead nowhere
+                        os.replace(content, path)
+            yield
+        finally:
+            with _turn(home):
+                locks.close()
+                for group in groups:
+                    with open(stand_in(*group[0]), "rb") as last:
+                        for path, hidden in group if files.lock(last, wait=False) else ():
+                            if hidden.exists():
+                                os.replace(hidden, path)
 
 
 @dataclass
