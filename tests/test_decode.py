@@ -281,3 +281,20 @@ def test_frames_are_gone_as_soon_as_they_were_shown(tmp_path):
         assert not [each for each in gc.get_objects() if type(each) is av.VideoFrame]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("ts", "libx264"), ("mpg", "mpeg2video"), ("avi", "mpeg4"), ("h264", "libx264"), ("mp4", "libx264")],
+)
+def test_a_window_begins_where_it_is_asked_for(tmp_path, ending, codec):
+    """FFmpeg goes to a later key frame in some files, and to none in bare streams."""
+    bits = np.arange(60)[:, None] >> np.arange(8) & 1  # each frame says its number, in eight bars
+    frames = list(np.tile(np.repeat(bits * 200 + 20, 8, axis=1)[:, None, :, None], (1, 32, 1, 3)).astype(np.uint8))
+    path = clips.write(tmp_path / f"a.{ending}", frames, codec=codec, options={"bf": "2", "g": "16"})
+    for begin in (0, 7, 38, 50):
+        window, whole = read_window(path, begin / 25, 3, 1)
+        read = window.reshape(3, 32, 8, 8).mean(axis=(1, 3)) > 120
+        assert (read @ (1 << np.arange(8))).tolist() == [begin, begin + 1, begin + 2] and whole
+    window, whole = read_window(path, 58 / 25, 4, 1)
+    assert len(window) == 4 and not whole

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,20 +12,26 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
+from footage import files
 from footage.data.synthetic import draw_factors, render_shapes
-from footage.errors import MediaError
-from footage.media import encode, segments, sheets
+from footage.errors import LockError, MediaError
+from footage.files import locked
+from footage.media import cuts, encode, segments, sheets
+from footage.media.colour import UNKNOWN_COLOUR
 from footage.media.encode import (
     CONTAINERS,
     FORMATS,
     check_frames_folder,
     chunked,
     read_metadata,
+    replaced_folder,
     save_frames,
     write_clip,
 )
-from footage.media.encoding import VOLUME_FORMATS, rate_note
+from footage.media.encoding import VOLUME_FORMATS, EncodingOptions, rate_note
+from footage.media.reader import Footage
 from footage.media.sheets import FramePicker, contact_sheet, lettering, save_picture, strip, tile
+from footage.media.sound import write_sound
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
 
@@ -246,3 +255,86 @@ def test_gif_keeps_the_frames_that_ffmpegs_filter_keeps(tmp_path: Path) -> None:
     assert shown == [0, 1, 2, 4, 5, 6, 7, 8, 10, 11]
     write_clip(tmp_path / "b.gif", chunked(made[:1]), fps=240, metadata={})
     assert len(frames_of(tmp_path / "b.gif")) == 1, "a clip of one frame keeps it"
+
+
+def test_a_second_process_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    path, frames = tmp_path / "frames", clip(6)
+    with replaced_folder(path) as one:
+        save_frames(one, frames)
+        write_clip(path, [frames[:2]], fps=25, metadata={})  # meanwhile, by another
+        assert len(list(one.iterdir())) == 6
+    assert len(frames_of(path)) == 6 and list(tmp_path.iterdir()) == [path]
+    left = files.scratch_beside(path, "")
+    left.mkdir()
+    write_clip(path, [frames], fps=25, metadata={})
+    assert left.exists(), "somebody may be writing it"
+    os.utime(left, (0, 0))
+    write_clip(path, [frames], fps=25, metadata={})
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(MediaError, match="something else"), replaced_folder(path):
+        (path / "letter.txt").touch()
+    assert (path / "letter.txt").exists()
+
+
+def rendered(to: Path, frames: int = 3) -> int:
+    shown = clip(frames)
+    return segments.render(
+        to, lambda first: iter(shown[first:]), size=(32, 48), rate=Fraction(25), about={}, sources=[]
+    )
+
+
+def test_a_video_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    target = segments.VideoTarget(
+        tmp_path / "a.mp4", (32, 48), Fraction(25), Fraction(1, 25), UNKNOWN_COLOUR, False, EncodingOptions(), {}, {}
+    )
+    with segments.SegmentWriter(target) as parts:
+        with pytest.raises(MediaError, match="is written by another process"):
+            rendered(target.to)
+        parts.write(((picture, number) for number, picture in enumerate(clip(4))), 0)
+        assert parts.finish(None, Fraction(0)) == 4
+    assert rendered(target.to) == 3 and list(tmp_path.iterdir()) == [target.to]
+
+
+def test_segments_of_another_rate_depth_or_mark_are_not_taken(tmp_path: Path) -> None:
+    target = segments.VideoTarget(
+        tmp_path / "a.mp4", (32, 48), Fraction(25), Fraction(1, 50), UNKNOWN_COLOUR, False, EncodingOptions(), {}, {}
+    )
+    other = [replace(target, rate=Fraction(50)), replace(target, deep=True), replace(target, message=7)]
+    assert target.key() not in [each.key() for each in other]
+    with segments.SegmentWriter(target) as parts:
+        parts.write(((picture, number) for number, picture in enumerate(clip(2))), 0)
+        assert parts.done == 1
+    with segments.SegmentWriter(replace(target, message=7)) as parts:
+        assert parts.done == 0
+
+
+def test_names_with_colons_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes what stands before a colon for a protocol, unless it is told that there is none."""
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("12:30.mp4"), [clip(4)], fps=25, metadata=METADATA)
+    write_sound(Path("a:b.wav"), [np.zeros(999, np.float32)], 22_050)
+    assert cuts.write_cuts([cuts.Cut(Path("12:30.mp4"), 1)], Path("r:1.mp4"), metadata={}) == 3
+    assert rendered(Path("视:2.mkv")) == 3 and len(frames_of(tmp_path / "视:2.mkv")) == 3
+    assert read_metadata(Path("12:30.mp4")) == METADATA
+
+
+@pytest.mark.parametrize("name", ["frames", "a.mp4"])
+def test_nothing_plain_is_written_into_a_locked_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, "correct horse battery")
+    header = locked.new_header("passphrase", b"correct horse battery")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / locked.HEADER).write_text(json.dumps(header | {"state": "locked"}))
+    for write in (rendered, lambda to: write_clip(to, [clip(2)], fps=25, metadata={})):
+        with pytest.raises(LockError, match="lies in a locked folder, where this cannot be written"):
+            write(tmp_path / "kept" / name)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [locked.HEADER]
+
+
+def test_hidden_files_in_a_folder_of_frames_are_no_frames(tmp_path: Path) -> None:
+    write_clip(tmp_path / "frames", [clip(2)], fps=25, metadata=METADATA)
+    (tmp_path / "frames" / "._000000.png").write_bytes(b"attributes")  # as macOS leaves them on other disks
+    assert read_metadata(tmp_path / "frames") == METADATA
+    assert len(Footage(tmp_path / "frames").pictures) == 2

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,49 @@ def test_what_was_meant_lies_beside_a_missing_path_or_has_a_known_name(
         == meant("/", "")
         == ""
     )
+
+
+@pytest.mark.parametrize("name", ["视" * 80 + ".txt", "1. " + "视" * 80, "é" * 127, "a." + "b" * 253], ids=list("abcd"))
+def test_names_that_fill_a_disks_room_are_written(tmp_path: Path, name: str) -> None:
+    files.write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    beside = files.name_beside(tmp_path / name, ".", "-parts")
+    beside.mkdir()
+    assert beside != files.name_beside(tmp_path / f"{name[:-1]}!", ".", "-parts")
+    assert files.name_beside(tmp_path / "a.mp4", ".", "-parts").name == ".a.mp4-parts", "as it was before"
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_is_replaced_and_never_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool) -> None:
+    if not exchanges:  # as on a system without such a call
+        monkeypatch.setattr(files.ctypes, "CDLL", lambda _: object())
+    path, renamed = tmp_path / "frames", list[Path]()
+    rename = os.rename
+
+    def recorded(old: Path, new: Path) -> None:
+        renamed.append(Path(old))
+        rename(old, new)
+
+    def replaced(text: str) -> None:
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / "a").write_text(text)
+        files.replace_folder(new, path)
+
+    monkeypatch.setattr(os, "rename", recorded)
+    replaced("first")
+    replaced("second")
+    assert (path / "a").read_text() == "second" and list(tmp_path.iterdir()) == [path]
+    if exchanges and sys.platform == "linux":
+        assert path not in renamed, "a process that is killed would leave no folder there"
+
+    def refused(old: Path, new: Path) -> None:
+        if Path(old).name == "new":
+            raise OSError(errno.ENOSPC, "full")
+        recorded(old, new)
+
+    monkeypatch.setattr(os, "rename", refused)
+    with contextlib.suppress(OSError):
+        replaced("third")
+    assert (path / "a").read_text() == ("third" if exchanges else "second")
+    assert exchanges or (tmp_path / "new" / "a").read_text() == "third", "neither is lost"

@@ -213,3 +213,16 @@ def test_nothing_is_read_ahead(tmp_path):
     assert len(next(chunks)) < 10 * RATE
     chunks.close()
     assert sounds.RATE == RATE
+
+
+@pytest.mark.parametrize("rate", [RATE, TRACK_RATE])
+def test_mono_becomes_stereo_as_loud_as_it_was(tmp_path, rate):
+    tone = 0.8 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+    write_sound(tmp_path / "a.wav", [tone], rate)
+    for made in (as_stereo([tone], rate), channel_chunks(tmp_path / "a.wav", TRACK_RATE, "stereo")):
+        both = np.concatenate(list(made), axis=1)
+        assert len(both) == 2 and np.array_equal(both[0], both[1])
+        assert np.abs(both[:, 1000:-1000]).max() == pytest.approx(0.8, abs=0.01)
+    write_clip(tmp_path / "a.mp4", [PICTURES], fps=25, metadata={}, sound=as_stereo([tone], rate))
+    again = np.concatenate(list(sound_chunks(tmp_path / "a.mp4", TRACK_RATE)))
+    assert np.abs(again[4000:40_000]).max() == pytest.approx(0.8, abs=0.03)

@@ -422,6 +422,7 @@ def _shortened(
     import contextlib
     import shutil
 
+    from footage import files
     from footage.generation.cutting import joins
     from footage.generation.cutting.summary import summarise
     from footage.library.library import Library
@@ -431,7 +432,7 @@ def _shortened(
     if album is not None and library is None:
         raise ConfigError(f'album is "{album}", and there is no library', "give --library too")
     target = target_of((*videos, *([audio] if audio else [])), to, word)
-    console, kept = make_console(quiet), target.with_name(f".{target.name}-survey")
+    console, kept = make_console(quiet), files.name_beside(target, ".", "-survey")
     with contextlib.ExitStack() as held:
         opened = None if library is None else held.enter_context(Library(library))
         show = held.enter_context(phases(console))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +27,10 @@ NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLC
 """Error numbers of a file system that has no locks."""
 PARTIAL = ".partial"
 """Ending of a file that is still being written; what a killed process has left of such is removed."""
+MOST_TURNS = 8
+"""How often a folder is tried to be put where others put theirs."""
+LONGEST_NAME, LONGEST_ENDING = 255, 32
+"""Bytes of a name that disks take (NAME_MAX of Linux and macOS), and those of the longest ending of a file."""
 LARGE = 2**20
 """Bytes from which on a file's folder is flushed to disk too. That costs half as much again as flushing a small file,
 of which there are thousands; of one that is lost the former one stands, whole."""
@@ -150,6 +157,32 @@ def make_private(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def beginning_of(name: str, most: int) -> str:
+    """Return as many of a name's first characters as take `most` bytes on a disk."""
+    return os.fsencode(name)[:most].decode("utf-8", "ignore")
+
+
+def scratch_beside(path: Path, ending: str | None = None) -> Path:
+    """Return a new name in the same folder, hidden and `PARTIAL`, for what is to stand at `path` when it is whole.
+
+    It has an ending, that of `path` unless one is given, and is short enough for any disk.
+    """
+    ending = path.suffix if ending is None else ending
+    if len(os.fsencode(ending)) > LONGEST_ENDING:
+        ending = ""  # it is no ending, only a dot in a long name
+    return path.with_name(f".{beginning_of(path.stem, 80)}-{secrets.token_hex(4)}{PARTIAL}{ending}")
+
+
+def name_beside(path: Path, before: str, after: str) -> Path:
+    """Return the place beside `path` with a longer name; where a disk has no room for that, its middle is a digest."""
+    name = f"{before}{path.name}{after}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = bytes_digest(os.fsencode(path.name))[:16]
+        kept = beginning_of(path.name, LONGEST_NAME - len(os.fsencode(f"{before}-{digest}{after}")))
+        name = f"{before}{kept}-{digest}{after}"
+    return path.with_name(name)
+
+
 @contextlib.contextmanager
 def open_folder(folder: Path) -> Iterator[int | None]:
     """Open a folder to lock it or to flush it to disk; give None where the system does not allow that."""
@@ -166,7 +199,7 @@ def open_folder(folder: Path) -> Iterator[int | None]:
 @contextlib.contextmanager
 def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
+    temporary = scratch_beside(path)
     with open_folder(path.parent) as folder:
         if folder is not None:
             lock(folder, shared=True)  # `remove_partial` then leaves what is in it alone
@@ -182,6 +215,45 @@ def _replacing(path: Path, durable: bool) -> Iterator[Path]:
                     os.fsync(folder)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put a folder at `path`, in place of one that may stand there; that goes.
+
+    They are exchanged in one step where the system can (renameat2 of Linux, renamex_np of macOS): then a whole folder
+    stands at `path` at every moment. Elsewhere the old one is put aside, and back where the new one cannot follow.
+    """
+    fault: OSError | None = None
+    for _ in range(MOST_TURNS):  # others may put folders there meanwhile
+        try:
+            os.rename(new, path)
+            return
+        except OSError as error:
+            fault = error
+            if not new.is_dir() or not path.is_dir():
+                raise
+        exchanged = -1
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # the system has no such call
+            system, names = ctypes.CDLL(None), (os.fsencode(new), os.fsencode(path))
+            if sys.platform == "darwin":
+                exchanged = system.renamex_np(*names, 2)
+            else:
+                exchanged = system.renameat2(-100, names[0], -100, names[1], 2)  # below the working folder; EXCHANGE
+        aside = new
+        if exchanged:
+            aside = scratch_beside(path, "")
+            try:
+                os.rename(path, aside)
+                os.rename(new, path)
+            except OSError as error:
+                fault = error
+                with contextlib.suppress(OSError):
+                    os.rename(aside, path)
+                continue
+        shutil.rmtree(aside, ignore_errors=True)
+        return
+    assert fault is not None
+    raise fault
 
 
 @contextlib.contextmanager

@@ -221,7 +221,7 @@ def enlarged_target(
     mark: bool,
 ) -> VideoTarget:
     """Return what is written of a video that is made larger, with what its metadata say and all that it depends on."""
-    source = sorted(original.path.iterdir()) if original.path.is_dir() else [original.path]
+    source = Footage(original.path).pictures or [original.path]
     stamped = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in source]
     about: dict[str, Any] = {
         "made_with": f"footage {__version__}",
@@ -281,14 +281,14 @@ def upscale(
     if to.suffix.lower() == ".png" and original.frames != 1:
         problem = f'"{to.name}" is a picture, and the clip has several frames'
         raise ConfigError(problem, "give an .mp4 file, or a folder")
-    parts = SegmentWriter(enlarged_target(info, original, plan, frame, to, deep, encoding, mark))
-    result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)
-    work = Stretches(sampler, plan, original, deep, options or UpscaleOptions(), parts, torch.get_num_threads())
-    if cluster is None:
-        work.write((parts.done, None), result.damage, watch)
-    else:
-        result.damage = work.write_on(cluster, watch)
-    result.frames = parts.finish(None if Footage(original.path).pictures else original.path, original.start)
+    with SegmentWriter(enlarged_target(info, original, plan, frame, to, deep, encoding, mark)) as parts:
+        result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)
+        work = Stretches(sampler, plan, original, deep, options or UpscaleOptions(), parts, torch.get_num_threads())
+        if cluster is None:
+            work.write((parts.done, None), result.damage, watch)
+        else:
+            result.damage = work.write_on(cluster, watch)
+        result.frames = parts.finish(None if Footage(original.path).pictures else original.path, original.start)
     result.resumed = min(result.resumed, result.frames)
     result.notes, result.left_out = parts.notes, parts.left_out
     return result

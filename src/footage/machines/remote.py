@@ -195,9 +195,14 @@ class RemoteFolder:
                 return
             folder, _, last = target.rpartition("/")
             system.makedirs(folder, exist_ok=True)
-            partial = f"{folder}/.{last}{files.PARTIAL}"
-            system.put_file(str(path), partial)
-            system.mv(partial, target)
+            partial = f"{folder}/{files.scratch_beside(Path(last), '').name}"
+            try:
+                system.put_file(str(path), partial)
+                system.mv(partial, target)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    system.rm_file(partial)
+                raise
 
     def remove(self, names: Sequence[str]) -> None:
         for name in names:
@@ -590,7 +595,7 @@ def present(paths: Sequence[Path]) -> Iterator[None]:
     about = json.loads((home / MIRROR).read_text(encoding="utf-8"))
     folder, cache = RemoteFolder(about["address"]), Cache.of_this_machine()
     names = [path.relative_to(home / about["folder"]).as_posix() for path in paths]
-    pairs = [(path, path.with_name(f".{path.name}.away")) for path in paths]
+    pairs = [(path, files.name_beside(path, ".", ".away")) for path in paths]
     groups = [[pair] for pair in pairs] if len(pairs) <= FEW else [pairs]  # of many, the first one's lock is for all
 
     def stand_in(path: Path, hidden: Path) -> Path:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from footage.media.kinds import LOCAL
 from footage.media.probe import clock_of, open_video
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Companions:
             return None
         if self.kind != "mkv":
             return self._copy(stream)
-        with open_video(Path(self.source.name.removeprefix("file:"))) as (again, _):
+        with open_video(Path(self.source.name.removeprefix(LOCAL))) as (again, _):
             packets = again.demux(again.streams[stream.index])
             picture = next((bytes(packet) for packet in packets if packet.size), None)
         if picture is None:

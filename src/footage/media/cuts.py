@@ -21,6 +21,7 @@ from footage.media.colour import UNKNOWN_COLOUR
 from footage.media.decode import Frames
 from footage.media.encode import MUXING, CleanEncoder, StreamEncoder, write_pictures
 from footage.media.geometry import Fit
+from footage.media.kinds import address_of
 from footage.media.rates import exact_rate
 from footage.media.reader import Footage, open_original
 from footage.media.sound import TRACK_RATE, Channels, SoundTrack, channel_chunks
@@ -128,7 +129,7 @@ def write_cuts(
     full = MediaError(f'the disk is full, "{to}" was not written', "free some space and go on")
     done = 0
     with files.disk_errors(full), files.replacing(to) as temporary:
-        with av.open(str(temporary), "w", format="mp4", options=MUXING["mp4"]) as container:
+        with av.open(address_of(temporary), "w", format="mp4", options=MUXING["mp4"]) as container:
             container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
             if size[0] * size[1] <= CLEAN:
                 video: CleanEncoder | StreamEncoder = CleanEncoder(container, "mp4", size=size, rate=rate)

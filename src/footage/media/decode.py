@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,48 @@ class FrameReader:
     def frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
         """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""
         return self.fields.passed(self._decoded(container, stream))
+
+    def frames_near(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        clock: FrameClock,
+        seconds: Fraction,
+        anew: Callable[[], contextlib.AbstractContextManager[tuple[InputContainer, VideoStream]]],
+    ) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield frames, as `frames` does, from a key frame on that stands `LEAD` before a time, or earlier.
+
+        All of them are yielded where time stamps do not tell where they stand, or no such key frame can be gone to.
+
+        Args:
+            container: a file that was just opened.
+            stream: of it.
+            clock: of the file; where some frames are left out it has been shown the first.
+            seconds: the time, from the first frame on.
+            anew: opens the file once more.
+        """
+        import av
+
+        ahead = seconds - LEAD
+        if ahead <= 0 or clock.jumps or not clock.stamped or not stream.time_base:
+            yield from self.frames(container, stream)
+            return
+        first, _ = next(FrameReader("off").frames(container, stream), (None, False))
+        start = None if first is None else probe.time_of(first)
+        if start is not None:
+            with contextlib.suppress(av.error.FFmpegError):  # it cannot be gone to
+                container.seek(math.floor((start + ahead) / stream.time_base), stream=stream)
+                frames = self.frames(container, stream)
+                head = next(frames, None)
+                time = None if head is None else probe.time_of(head[0])
+                if head is not None and time is not None and start < time <= start + ahead:
+                    clock.show(start, Fraction(0))
+                    yield head
+                    yield from frames
+                    return
+        with anew() as (container, stream):
+            stream.thread_count = 1
+            yield from self.frames(container, stream)
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
         """Yield the frames as they are stored."""
@@ -198,10 +241,8 @@ class VideoDecoder(FrameReader):
             usual = length = 1 / self.rate
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream), options=self.options)
-            frames = self.frames(container, stream)
-            if self.begin and clock.stamped and not clock.jumps:
-                frames = self._sought(container, stream, clock)
-            for frame, damaged in frames:
+            anew = partial(open_video, self.path, self.options)
+            for frame, damaged in self.frames_near(container, stream, clock, self.begin / self.rate, anew):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
                     usual = 1 / self.info.rate / self.fields.frames_each if self.info.rate else usual
@@ -223,30 +264,6 @@ class VideoDecoder(FrameReader):
             # Some containers count from 0, others from the first frame.
             seen = float(max(clock.latest, clock.latest - (clock.first or 0), clock.now) + length)
             self.truncated = seen < declared - max(0.5, 0.05 * declared)
-
-    def _sought(
-        self, container: InputContainer, stream: VideoStream, clock: FrameClock
-    ) -> Iterator[tuple[VideoFrame, bool]]:
-        """Yield frames from a key frame on that stands before what is wanted, or, where there is none, all of them."""
-        import av
-
-        first, _ = next(FrameReader("off").frames(container, stream), (None, False))
-        start = None if first is None else probe.time_of(first)
-        ahead = self.begin / self.rate - LEAD
-        if start is not None and stream.time_base and ahead > 0:
-            with contextlib.suppress(av.error.FFmpegError):  # it cannot be gone to
-                container.seek(math.floor((start + ahead) / stream.time_base), stream=stream)
-                frames = self.frames(container, stream)
-                head = next(frames, None)
-                time = None if head is None else probe.time_of(head[0])
-                if head is not None and time is not None and start < time <= start + ahead:
-                    clock.show(start, 1 / self.rate)
-                    yield head
-                    yield from frames
-                    return
-        with open_video(self.path, self.options) as (anew, other):
-            other.thread_count = 1
-            yield from self.frames(anew, other)
 
 
 def exact(kernel: Any) -> Any:
@@ -431,14 +448,11 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
     whole = True
     with open_video(path) as (container, stream):
         stream.thread_count = 1
-        begin = seconds
-        if stream.start_time and stream.time_base:
-            begin += float(stream.start_time * stream.time_base)
-        if seconds > 0 and stream.time_base:
-            container.seek(int(begin / stream.time_base), stream=stream)
+        clock, usual = probe.clock_of(container), 1 / (stream.guessed_rate or stream.average_rate or Fraction(25))
         scale: Scaler | None = None
-        for frame, damaged in FrameReader().frames(container, stream):
-            if frame.time is not None and frame.time < begin - 1e-3:
+        near = FrameReader().frames_near(container, stream, clock, Fraction(seconds), partial(open_video, path))
+        for frame, damaged in near:
+            if clock.show(probe.time_of(frame), usual) < seconds - 1e-3:
                 continue
             scale = scale or Scaler(probe.upright_size(frame), channels, "stretch", 1.0)
             frames.append(scale(frame))

@@ -7,12 +7,13 @@ Small pictures are encoded so that they stay clean, large ones as `EncodingOptio
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import itertools
 import json
-import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +30,7 @@ from footage.files import locked
 from footage.media.colour import MATRIX_601, UNKNOWN_COLOUR, Colour
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
-from footage.media.kinds import VOLUME_SUFFIXES, suffix_of
+from footage.media.kinds import VOLUME_SUFFIXES, address_of, suffix_of
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.sound import TURN, Channels, SoundTrack, check_sound
@@ -85,6 +86,8 @@ LIVE_SIDE = 384
 """Pixels of the longer side, about, that a live video is enlarged to: 4:2:0 would blur the colours of small frames."""
 KEY_FRAME_SECONDS = 2.0
 """Seconds between two frames of a live video that stand for themselves."""
+STALE = 24 * 3600
+"""Seconds after which a half-written folder that nothing was written into since is taken for left behind."""
 
 
 @dataclass(frozen=True)
@@ -396,7 +399,7 @@ def write_clip(
             return
         begin = begin_of(kind, path, encoding, rate)
         with files.replacing(path) as temporary:
-            with av.open(str(temporary), "w", options=MUXING.get(kind, {})) as container:
+            with av.open(address_of(temporary), "w", options=MUXING.get(kind, {})) as container:
                 container.metadata["comment"] = comment
                 pictures = _pictures(chunks)
                 first = next(pictures, None)
@@ -466,20 +469,23 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     """Give a folder for numbered frames beside `path`, and put it in its place when the block succeeds.
 
     Raises:
+        LockError: it lies in a locked folder, where frames would be plain.
         MediaError: there is something else than numbered frames.
     """
+    locked.refuse(path)
     check_frames_folder(path)
-    temporary, aside = (path.with_name(f".{path.name}-{word}{files.PARTIAL}") for word in ("new", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary = files.scratch_beside(path, "")
+    for left in path.parent.glob(f"{glob.escape(temporary.name.rpartition('-')[0])}-????????{files.PARTIAL}"):
+        with contextlib.suppress(OSError):  # of processes that were killed long ago
+            if left.is_dir() and time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
+    files.make_folder(temporary)
     try:
         yield temporary
-        if path.exists():
-            os.replace(path, aside)
-        os.replace(temporary, path)
+        check_frames_folder(path)
+        files.replace_folder(temporary, path)
     finally:
-        for left in (temporary, aside):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_frames_folder(path: Path, beside: str = "") -> None:
@@ -516,7 +522,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if path.is_dir() or path.suffix.lower() == ".gif":
         from PIL import Image
 
-        for picture in sorted(path.glob("*.png"))[:1] if path.is_dir() else [path]:
+        for picture in sorted(path.glob("[!.]*.png"))[:1] if path.is_dir() else [path]:
             try:
                 with locked.open_file(picture) as handle, Image.open(handle) as image:
                     text = image.info.get("comment") or image.info.get("Comment") or ""

@@ -38,6 +38,8 @@ SOUND_SUFFIXES = frozenset(
 """Endings of files that are taken for sound alone."""
 MAY_MOVE = frozenset({"png", "webp", "avif", "tif", "tiff"})
 """Endings of pictures of which a file may hold several: only their heads tell."""
+LOCAL = "file:"
+"""FFmpeg's protocol of local files, which keeps it off the network, whatever a file is called."""
 HEAD = 16 * 2**10
 """Bytes of such a file that are looked at, at most."""
 
@@ -76,6 +78,11 @@ def is_special(path: Path) -> bool:
     """
     mode = path.stat().st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def address_of(path: Path | str) -> str:
+    """Return a local file's name as FFmpeg takes it: a colon in it, or a beginning such as `http:`, is no protocol."""
+    return f"{LOCAL}{path}"
 
 
 def is_still(path: Path) -> bool:

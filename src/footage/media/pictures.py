@@ -17,7 +17,7 @@ import numpy.typing as npt
 from footage.errors import ConfigError
 from footage.files import locked
 from footage.media.interlacing import Deinterlacing
-from footage.media.kinds import Alpha, suffix_of
+from footage.media.kinds import Alpha, address_of, suffix_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -174,7 +174,7 @@ def deep_pixels(path: Path) -> Pixels | None:
     import av
 
     kinds = {"gray16": 1, "ya16": 2, "rgb48": 3, "rgba64": 4}
-    plain: Any = f"file:{path}"
+    plain: Any = address_of(path)
     with (
         contextlib.nullcontext(plain) if locked.hiding_folder(path) is None else locked.open_file(path) as content,
         av.open(content, "r", options={"protocol_whitelist": "file"}) as container,

@@ -23,7 +23,7 @@ from footage.errors import KeyNeeded, LockError, MediaError
 from footage.files import locked
 from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
-from footage.media.kinds import VOLUME_SUFFIXES, is_animated, is_special, suffix_of
+from footage.media.kinds import LOCAL, VOLUME_SUFFIXES, address_of, is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
 from footage.media.rates import ALIKE, MISTAKE, MOVING, FrameClock, exact_rate, rate_of_times
 
@@ -42,8 +42,8 @@ COPIED = frozenset({"webp", "avif", "tif", "tiff"})
 """Endings of moving pictures of which FFmpeg reads a copy: it does not know them, or not their transparency."""
 MAX_ASPECT = 30.0
 """A picture more than this many times as wide as high (or the reverse) is refused."""
-LOCAL, ONLY_FILES = "file:", {"protocol_whitelist": "file"}
-"""What keeps FFmpeg off the network, whatever a file says or is called."""
+ONLY_FILES = {"protocol_whitelist": "file"}
+"""What keeps FFmpeg off the network, whatever a file says."""
 TS_DISCONT = 0x200
 """FFmpeg's flag of a format in which time stamps may jump (AVFMT_TS_DISCONT)."""
 NO_TIMESTAMPS = 0x80
@@ -121,8 +121,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     import av
 
     if locked.hiding_folder(path) is None:
-        # "file:" keeps FFmpeg from taking a colon in a name for a protocol.
-        with av.open(f"{LOCAL}{path}", "r", metadata_errors="ignore", options=ONLY_FILES) as container:
+        with av.open(address_of(path), "r", metadata_errors="ignore", options=ONLY_FILES) as container:
             yield container
     else:
         with (

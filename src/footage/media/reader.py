@@ -215,7 +215,9 @@ class Footage:
         """The pictures in order; empty for a video, which a picture that moves is too."""
         if self.names:
             return [self.path / name for name in self.names]
-        paths = self.path.iterdir() if self.path.is_dir() else [self.path]
+        paths = [self.path]
+        if self.path.is_dir():  # hidden ones, such as macOS's "._1.png", are none: ingest passes them over too
+            paths = [path for path in self.path.iterdir() if not path.name.startswith(".")]
         return sorted(filter(is_still, paths), key=lambda path: natural_key(path.name))
 
     @property

@@ -23,10 +23,12 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.errors import MediaError
+from footage.files import locked
 from footage.media.colour import UNKNOWN_COLOUR, Colour
 from footage.media.companions import Companions, named_companions
 from footage.media.encode import MUXING, StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
+from footage.media.kinds import address_of
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS, Channels, SoundTrack
 from footage.trust.mark import VERSION as MARK
@@ -46,6 +48,8 @@ COPIED_AUDIO = {
     "webm": ("opus", "libopus", "vorbis", "libvorbis"),
 }
 """Sound that is taken as it is, by the ending: what players of such files know; None for all that they can hold."""
+MADE_FROM = "made-from.json"
+"""What is beside segments, or PNG frames: what they depend on, or how they were made."""
 LEAD = 0.5
 """Seconds that the sound is written ahead of the pictures."""
 
@@ -83,7 +87,7 @@ class VideoTarget:
     @property
     def folder(self) -> Path:
         """Folder of the segments, hidden, beside the video."""
-        return self.to.with_name(f".{self.to.name}-parts")
+        return files.name_beside(self.to, ".", "-parts")
 
     @property
     def disk_full(self) -> MediaError:
@@ -97,10 +101,13 @@ class VideoTarget:
         """Return everything that segments depend on."""
         value = {
             "size": list(self.size),
+            "rate": str(self.rate),
             "base": str(self.base),
             "colour": vars(self.colour),
+            "deep": self.deep,
             "encoding": vars(self.encoding),
             "pictures": self.pictures,
+            "message": self.message,
             "part": SEGMENT_FRAMES,
             **self.made_from,
         }
@@ -108,14 +115,17 @@ class VideoTarget:
 
 
 class SegmentWriter:
-    """Writes a video segment by segment.
+    """Writes a video segment by segment, within a block in which no other process writes the same one.
 
     Raises:
-        MediaError: the target cannot be written, or the hardware that is to encode it is not there.
+        LockError: the video would lie in a locked folder, where nothing plain is written.
+        MediaError: the target cannot be written, or the hardware that is to encode it is not there; at the beginning
+            of the block, another process writes it.
         ConfigError: codec and file do not go together.
     """
 
     def __init__(self, target: VideoTarget) -> None:
+        locked.refuse(target.to)
         self.target = target
         self.notes: list[str] = []
         """What beside the pictures was encoded again, in words; known at the end."""
@@ -126,17 +136,38 @@ class SegmentWriter:
             self.codec = codec_for(target.encoding, target.to)
             self.encoder = encoder_for(target.encoding, self.codec)
         elif not target.to.suffix:
-            check_frames_folder(target.to, beside="made-from.json")
+            check_frames_folder(target.to, beside=MADE_FROM)
         self.frames = target.folder / "frames"
-        self.key = key = target.folder / "made-from.json"
+        self.key = target.folder / MADE_FROM
         """What the segments depend on."""
+
+    def __enter__(self) -> SegmentWriter:
+        target, lock = self.target, self.target.folder / "lock"
         with files.disk_errors(target.disk_full):
-            if key.exists() and _read(key) != target.key():
-                shutil.rmtree(target.folder)
+            while True:
+                files.make_folder(target.folder)
+                with contextlib.suppress(FileNotFoundError):  # another process has just deleted its segments
+                    self._held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+                    if not files.lock(self._held, wait=False):
+                        os.close(self._held)
+                        raise MediaError(f'"{target.to}" is written by another process', "wait for it to end")
+                    if os.path.samestat(os.fstat(self._held), lock.stat()):
+                        break
+                    os.close(self._held)
+            if self.key.exists() and _read(self.key) != target.key():
+                for path in target.folder.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path != lock:
+                        path.unlink()
             files.make_folder(self.frames)
             files.remove_partial(target.folder)
-            if not key.exists():
-                files.write_json(key, target.key())
+            if not self.key.exists():
+                files.write_json(self.key, target.key())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._held)
 
     def note(self, number: int) -> Path:
         """Return the file that is written when a segment is whole."""
@@ -177,7 +208,10 @@ class SegmentWriter:
                 if target.pictures:
                     count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
                 else:
-                    with files.replacing(self.file(number)) as temporary, av.open(str(temporary), "w") as container:
+                    with (
+                        files.replacing(self.file(number)) as temporary,
+                        av.open(address_of(temporary), "w") as container,
+                    ):
                         encoder = StreamEncoder(
                             container,
                             self.encoder,
@@ -232,16 +266,15 @@ class SegmentWriter:
                     with open_video(beside) as (source, pictures):
                         names = [name for _, name in named_companions(source, pictures)]
                     self.left_out = [f"{name}: pictures do not hold it" for name in names]
-                for path in sorted(self.frames.glob("*.png"))[count:]:  # of a segment that was stopped
+                for path in sorted(self.frames.glob("[!.]*.png"))[count:]:  # of a segment that was stopped
                     path.unlink()
-                files.write_json(self.frames / "made-from.json", target.metadata)
+                files.write_json(self.frames / MADE_FROM, target.metadata)
                 if target.to.suffix:
                     seal(self.frames / "000000.png", target.metadata, target.to.name)
                     os.replace(self.frames / "000000.png", target.to)
                 else:
-                    if target.to.exists():
-                        shutil.rmtree(target.to)
-                    os.replace(self.frames, target.to)
+                    check_frames_folder(target.to, beside=MADE_FROM)
+                    files.replace_folder(self.frames, target.to)
         self.drop()
         return count
 
@@ -289,18 +322,16 @@ def render(
     metadata = {"edited_with": f"footage {__version__}", **about}
     message = message_for(metadata)
     metadata |= {} if message is None else {"mark": MARK}
-    parts = SegmentWriter(
-        VideoTarget(to, size, rate, 1 / rate, UNKNOWN_COLOUR, False, encoding, metadata, made_from, message)
-    )
-    begun = parts.done * SEGMENT_FRAMES
 
-    def stamped() -> Iterator[StampedPicture]:
+    def stamped(begun: int) -> Iterator[StampedPicture]:
         for number, picture in enumerate(pictures(begun), begun):
             yield picture, number
             watch(number + 1)
 
-    parts.write(stamped(), parts.done)
-    return parts.finish(None, Fraction(0), sound=sound, sources=sources)
+    target = VideoTarget(to, size, rate, 1 / rate, UNKNOWN_COLOUR, False, encoding, metadata, made_from, message)
+    with SegmentWriter(target) as parts:
+        parts.write(stamped(parts.done * SEGMENT_FRAMES), parts.done)
+        return parts.finish(None, Fraction(0), sound=sound, sources=sources)
 
 
 def _read(path: Path) -> Any:
@@ -338,8 +369,8 @@ def join_segments(
     with contextlib.ExitStack() as held:
         source = None if beside is None else held.enter_context(open_video(beside))
         with (
-            av.open(str(to), "w", format=MUXERS[kind], options=MUXING.get(kind, {})) as container,
-            av.open(str(segments[0][0])) as first,
+            av.open(address_of(to), "w", format=MUXERS[kind], options=MUXING.get(kind, {})) as container,
+            av.open(address_of(segments[0][0])) as first,
         ):
             video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
             # Without a rate, Matroska's header takes the base for the length of a frame.
@@ -379,7 +410,7 @@ def _packets(segments: list[tuple[Path, int]], target: VideoTarget) -> Iterator[
     # What a segment says is the time to the packet behind it, which with B-frames is not the next picture.
     lasting = max(1, round(1 / (target.rate * base)))
     for path, offset in segments:
-        with av.open(str(path)) as segment:
+        with av.open(address_of(path)) as segment:
             for packet in segment.demux(segment.streams.video[0]):
                 if packet.dts is None or packet.pts is None or packet.time_base is None:
                     continue  # the empty one at the end

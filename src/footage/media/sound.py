@@ -21,6 +21,7 @@ from footage import files
 from footage.errors import MediaError, nearest
 from footage.media.companions import JumpingClock, corrected_packets
 from footage.media.decode import FrameReader
+from footage.media.kinds import address_of
 from footage.media.probe import UnusableMedia, choose_stream, clock_of, open_media, open_video, time_of
 from footage.media.rates import JUMP
 
@@ -120,7 +121,8 @@ def channel_chunks(
     Args:
         path: a file of sound, or a video.
         rate: samples a second.
-        layout: FFmpeg's name of the channels that it is mixed to, such as `stereo`; None to leave them as they are.
+        layout: FFmpeg's name of the channels that it is mixed to, such as `stereo`, of which a single channel becomes
+            both as it is; None to leave them as they are.
         begin: the time stamp to begin at, in seconds; None for that of the first picture.
 
     Raises:
@@ -169,12 +171,15 @@ def _stretches(
     form: tuple[str, str, int] | None = None
     origin, heard, given = 0, 0, 0  # number of a stretch's first sample; samples that went in since, and came out
     limit = container.duration / 1_000_000 + float(JUMP) if container.duration else None
+    copied = False  # whether the one channel becomes both
 
     def resampled(frame: AudioFrame | None) -> Iterator[tuple[int, Channels]]:
         nonlocal given
         for part in [] if resampler is None else resampler.resample(frame):
             samples: Samples = np.nan_to_num(part.to_ndarray().astype(np.float32), posinf=1.0, neginf=-1.0).clip(-1, 1)
-            yield origin + given, samples.reshape(part.samples, -1).T  # (1, N C), frame by frame -> (C, N)
+            planes = samples.reshape(part.samples, -1).T  # (1, N C), frame by frame -> (C, N)
+            # FFmpeg's own mix would make it 3 dB softer.
+            yield origin + given, np.repeat(planes, 2, axis=0) if copied else planes
             given += part.samples
 
     for frame, stamp in _decoded(container, begin):
@@ -190,9 +195,11 @@ def _stretches(
             yield from resampled(None)
             starts = time if expected is None or (abs(gap) > DRIFT and not wild) else expected
             origin, heard, given, form = round((starts or 0) * rate), 0, 0, now
+            copied = layout == "stereo" and frame.layout.nb_channels == 1
+            mix = None if copied else layout
             try:
                 # Packed: of planes PyAV knows no more than eight rightly.
-                resampler = av.AudioResampler(format="flt", layout=layout or frame.layout.name, rate=rate)
+                resampler = av.AudioResampler(format="flt", layout=mix or frame.layout.name, rate=rate)
             except (av.error.FFmpegError, ValueError):
                 resampler, form = None, None
                 continue
@@ -219,19 +226,22 @@ def _decoded(container: InputContainer, begin: Fraction | None) -> Iterator[tupl
 
 
 def as_stereo(chunks: Iterable[Samples], rate: int) -> Generator[Channels, None, None]:
-    """Yield sound in mono, in chunks (n,) of a rate, as it is written beside pictures: (2, m) at `TRACK_RATE`."""
+    """Yield sound in mono, in chunks (n,) of a rate, as it is written beside pictures: (2, m) at `TRACK_RATE`.
+
+    Both channels are as loud as the one: what is read again as the mean of both is what it was.
+    """
     import av
 
-    resampler, done = av.AudioResampler(format="fltp", layout="stereo", rate=TRACK_RATE), 0
+    resampler, done = av.AudioResampler(format="fltp", layout="mono", rate=TRACK_RATE), 0
     for chunk in chunks:
         if not len(chunk):
             continue
         for part in resampler.resample(_frame(chunk[None], rate, done, "mono")):
-            yield part.to_ndarray().astype(np.float32, copy=False)
+            yield np.repeat(part.to_ndarray().astype(np.float32, copy=False), 2, axis=0)  # (1, m) → (2, m)
         done += len(chunk)
     if done:
         for part in resampler.resample(None):
-            yield part.to_ndarray().astype(np.float32, copy=False)
+            yield np.repeat(part.to_ndarray().astype(np.float32, copy=False), 2, axis=0)  # (1, m) → (2, m)
 
 
 def _frame(channels: Channels, rate: int, number: int, layout: str) -> AudioFrame:
@@ -261,7 +271,11 @@ def write_sound(path: Path, chunks: Iterable[Samples], rate: int) -> None:
         raise MediaError(f'"{path.name}" has no format that sound is written as', nearest(kind, tuple(SOUND_FILES)))
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     done = 0
-    with files.disk_errors(full), files.replacing(path) as temporary, av.open(str(temporary), "w", format=kind) as out:
+    with (
+        files.disk_errors(full),
+        files.replacing(path) as temporary,
+        av.open(address_of(temporary), "w", format=kind) as out,
+    ):
         stream: Any = out.add_stream(SOUND_FILES[kind], rate=rate, layout="mono")
         for chunk in chunks:
             if len(chunk):

@@ -225,7 +225,7 @@ def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
     paths = databases(folder, plain=hide)
     for path in paths:
         module, own = locked.cipher_of_databases(), locked.key_of_databases(key)
-        scratch = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{files.PARTIAL}.sqlite")
+        scratch = files.scratch_beside(path, ".sqlite")
         mode = stat.S_IMODE(path.stat().st_mode)
         try:
             files.make_private(scratch)  # what is beside it takes its mode
@@ -298,7 +298,7 @@ def exchange_files(folder: Path, number: str, key: bytes, hide: bool, report: Re
     for done, path in enumerate(every, 1):
         if locked.is_locked(path) != hide:
             name, before = path.relative_to(folder).as_posix(), path.stat()
-            scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
+            scratch = files.scratch_beside(path, "")
             try:
                 files.make_private(scratch)
                 with opened(path, name, False, not hide) as content, opened(scratch, name, True, hide) as out:

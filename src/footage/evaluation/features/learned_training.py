@@ -339,7 +339,7 @@ def train_evaluator(
     chosen, speeds = choose(source, own, tasks, frames)
     own = [span for span in own if span.frames >= frames]
     recipe = FeatureTraining(chosen, speeds, frames, clips, seed)
-    state = to.with_name(f".{to.stem}.state")
+    state = files.name_beside(to.with_suffix(""), ".", ".state")
     net, heads = fit(source, own, recipe, state, show)
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
     digest = files.bytes_digest(content)

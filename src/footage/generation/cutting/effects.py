@@ -86,15 +86,16 @@ class Scratch:
 
     def keep(self, material: Material) -> Callable[[int], Frames]:
         """Write the frames of a video, as far as that was not done; return what reads the segment of a number."""
-        to = self._to.with_name(f".{self._to.stem}-{len(self.writers) + 1}.mp4")
+        to = files.name_beside(self._to.with_suffix(""), ".", f"-{len(self.writers) + 1}.mp4")
         base = 1 / material.rate
         parts = SegmentWriter(
             VideoTarget(to, material.size, material.rate, base, UNKNOWN_COLOUR, False, CLEAN, {}, self._about)
         )
         self.writers.append(parts)
-        begun = parts.done * SEGMENT_FRAMES
-        if begun < material.frames:
-            parts.write(((one, n) for n, one in enumerate(material.pictures(begun), begun)), parts.done)
+        with parts:
+            begun = parts.done * SEGMENT_FRAMES
+            if begun < material.frames:
+                parts.write(((one, n) for n, one in enumerate(material.pictures(begun), begun)), parts.done)
         height, width = material.size
 
         def read(number: int) -> Frames:
