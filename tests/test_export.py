@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import re
+import shutil
 import sys
 import threading
 import time
@@ -156,6 +157,39 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, page: Path, br
             tab.wait_for_timeout(200)
         assert int(tab.get_attribute("body", "data-frames") or 0) > seen
         assert "frames a second" in tab.inner_text("#said") and not faults
+
+
+def test_a_precision_that_takes_more_than_1_db_is_refused(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(page / "model", "cpu")
+    monkeypatch.setattr(export, "write_graph", lambda graph, path: shutil.copy(page / "web" / path.name, path))
+    write = lambda folder, precision: export_onnx(model, tmp_path / folder, precision, left_out=("frames",))  # noqa: E731
+    about = write("onnx", "int8")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "onnx").iterdir()}
+    assert about.fall <= 1 and about.beside == "model"
+    assert before["move.onnx"] == (page / "web" / "move.onnx").read_bytes(), "small steps add up for ever"
+    monkeypatch.setattr(export, "LEVELS", 1)  # weights of three levels
+    monkeypatch.setattr(export.PrecisionJudge, "costly", lambda _: frozenset())
+    monkeypatch.setattr(export, "STEPS", {"int8": ("int8 weights", "int8 some weights")})
+    for folder in ("onnx", "new"):
+        with pytest.raises(ModelError, match=r"int8 takes \d+\.\d dB .*, more than 1 dB: choose fp16 or fp32$"):
+            write(folder, "int8")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "onnx").iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_fall_is_that_of_the_ratio() -> None:
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.zeros(1, 1, 1, 100, 100)
+    own, added = (torch.randn(truth.shape, generator=rng) * 0.1 for _ in range(2))
+    wanted = [(truth + own, truth)]
+    assert export.fall_of(wanted, [(truth + own + added / 2, truth)], True) == pytest.approx(
+        10 * np.log10(1.25), abs=0.1
+    )
+    grey = (added / added.std()) * 2 * 2 / 255  # 2 grey levels
+    assert export.fall_of(wanted, [(truth + own + grey, truth)], False) == pytest.approx(1, abs=0.01)
+    assert export.fall_of(wanted, [(truth + np.nan, truth)], True) == np.inf
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -672,6 +672,8 @@ def export(
     videofolder: Path | None = None,
     webdataset: Path | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    data: str | None = None,
+    guide: str | None = None,
     quiet: bool = False,
 ) -> Export | WrittenClips:
     """Write a model for programs without footage: ONNX graphs, or a page that runs it live in any browser.
@@ -685,7 +687,9 @@ def export(
         web: the folder for the page and all that it needs; any static server shows it: python -m http.server.
         videofolder: the folder for a data set's clips as .mp4 and metadata.jsonl, as Hugging Face's datasets reads it.
         webdataset: the folder for a data set's clips in .tar files, as WebDataset reads them.
-        precision: of the weights; fp16 halves the files, int8 quarters them and changes what is made.
+        precision: of the weights; fp16 halves the files, int8 quarters them; not where that takes more than 1 dB.
+        data: clips that a lower precision is judged by; left out, what is made is judged beside what fp32 makes.
+        guide: the data set that the clips of --data are made from, for a translator of pairs.
     """
     console, places = make_console(quiet), {"onnx": onnx, "web": web}
     places |= {"videofolder": videofolder, "webdataset": webdataset}
@@ -702,21 +706,18 @@ def export(
             written = write_clips(dataset, to, form, lambda done: show("writing", done, len(dataset.rows), ""))
         console.print(f"{counted(written.clips, 'clip')}: {written.to}")
         return written
-    from footage.generation.export import export_onnx, export_web
+    from footage.generation.export import clips_of, export_onnx, export_web
 
     loaded = load(model, "cpu")
+    clips = None if data is None else clips_of(loaded.info.config, data, guide)
     with working(console, "writing") as say:
-
-        def watch(name: str) -> None:
-            say(f"writing {name}")
-
-        if web is not None:
-            about = export_web(loaded, web, precision, watch)
-        else:
-            assert onnx is not None
-            about = export_onnx(loaded, onnx, precision, watch)
+        to, write = (onnx, export_onnx) if web is None else (web, export_web)
+        assert to is not None
+        about = write(loaded, to, precision, lambda name: say(f"writing {name}"), clips)
     for graph in about.graphs:
         console.print(f"{graph.file}: differs from the model by {graph.difference:.1e} at most, {graph.psnr:.1f} dB")
+    if precision != "fp32":
+        console.print(f"{about.numbers} takes {about.fall:.2f} dB, judged beside the {about.beside}")
     if web is not None:
         console.print(f"Show it: python -m http.server --directory {shlex.quote(str(web))}")
     return about

@@ -290,6 +290,15 @@ class Graph:
     """Axes of inputs that may have any length; the first of each is its batch's, which is the same for all of them."""
     multiple: int = 1
     """Of which these lengths have to be; that of the batch may be any."""
+    exact: bool = False
+    """Whether its numbers stay in fp32 at every precision: an error in a small step would add up for ever."""
+
+
+class RunGraph(Protocol):
+    """Something that runs graphs: the model itself, or another runtime."""
+
+    def __call__(self, name: str, /, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of a graph."""
 
 
 @runtime_checkable
@@ -298,6 +307,17 @@ class Exports(Sampler, Protocol):
 
     def graphs(self) -> list[Graph]:
         """Return all that is needed to run it: where it remembers, with its state as inputs and outputs."""
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Run the graphs one after another, as a program without footage does, from the first input to pictures.
+
+        Args:
+            run: runs a graph.
+            clips: real ones, (B, C, T, H, W) in [-1, 1], as the model learns from. Those without inputs ignore them.
+
+        Yields:
+            What is made, in [-1, 1], and what it should be, of the same shape; None where there is no such truth.
+        """
 
 
 class Method(Protocol):

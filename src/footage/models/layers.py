@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from torch.nn.functional import conv2d, leaky_relu, pad, silu
 from footage.config import ClipConfig
 from footage.config.sections import halvings
 from footage.errors import ConfigError
-from footage.models.base import Graph
+from footage.models.base import Graph, RunGraph
 
 MAX_CHANNELS = 512
 """Channels do not grow beyond this towards the innermost stage."""
@@ -480,6 +480,17 @@ def remembering(
         Graph(name, f"{about} Of a video's first frames.", net, first, begun, outputs, dict.fromkeys(begun, (0,))),
         Graph(f"{name}-next", f"{about} {goes_on}", net, following, later, outputs, dict.fromkeys(later, (0,))),
     ]
+
+
+def run_remembering(
+    run: RunGraph, name: str, chunks: Iterable[Tensor], beside: dict[str, Tensor] | None = None
+) -> Iterator[Tensor]:
+    """Run the two graphs of `remembering` over the chunks of a video, and yield what each becomes."""
+    place, states = name, dict[str, Tensor]()
+    for chunk in chunks:
+        made, *after = run(place, x=chunk, **(beside or {}), **states)
+        place, states = f"{name}-next", {f"state{number}": part for number, part in enumerate(after)}
+        yield made
 
 
 class FeatureNorm(nn.Module):

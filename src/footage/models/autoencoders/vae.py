@@ -32,7 +32,7 @@ from torch.nn.functional import adaptive_avg_pool3d, silu, softplus
 from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders import VAE_TIME, VaeConfig
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.generators.samplers import (
     between,
     draws_of,
@@ -59,6 +59,7 @@ from footage.models.layers import (
     learn_levels,
     out_of_patches,
     remembering,
+    run_remembering,
     upsampling_plan,
     with_label,
 )
@@ -450,6 +451,13 @@ class VaeSampler:
             about = "z: standard normal; label: weights over labels. latents: of a whole clip, (B, c, T / 4, h, w)."
             graphs.append(Graph("prior", about, prior, draw, inputs, ("latents",), dict.fromkeys(inputs, (0,))))
         return graphs
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        chunks = torch.split(_filled(clips), VAE_TIME, dim=2)
+        yield from zip(run_remembering(run, "decode", run_remembering(run, "encode", chunks)), chunks, strict=True)
+        if self.prior is not None:
+            (latents,) = run("prior", **self.graphs()[-1].inputs)
+            yield from ((frames, None) for frames in run_remembering(run, "decode", torch.split(latents, 1, dim=2)))
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         length = reals.shape[2]

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate, silu
 
 from footage.config import ClipConfig, Config
 from footage.config.sections import halvings
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.diffusion import DiffusionConfig
 from footage.models.generators.samplers import overlap, previewed, walk
 from footage.models.layers import (
@@ -322,6 +322,15 @@ class DiffusionSampler:
             Graph("denoise", about, denoiser, denoise, inputs, ("numbers",), dict.fromkeys(inputs, (0,))),
             Graph("pixels", told, denoiser, pixels, {"numbers": noisy}, ("clips",), {"numbers": (0,)}),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        label = {"label": torch.eye(self.classes)[:1]} if self.classes else {}
+
+        def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
+            return run("denoise", noisy=noisy, sigma=sigma.expand(1), **label)[0]
+
+        numbers = heun(denoise, torch.randn(1, *self.denoiser.shape), noise_levels(self.steps))
+        yield run("pixels", numbers=numbers)[0], None
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}

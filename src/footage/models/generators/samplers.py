@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from footage.config import ClipConfig
-from footage.models.base import Graph
+from footage.models.base import Graph, RunGraph
 from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.layers import Generator
 from footage.models.reactions import Numbers, mixed
@@ -249,6 +249,9 @@ class FixedSampler(SeedSampler):
         about = "z: standard normal; label: weights over labels, a row each. clips: (B, C, T, H, W) in [-1, 1]."
         return [Graph("clips", about, self.generator, clips, inputs, ("clips",), dict.fromkeys(inputs, (0,)))]
 
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        yield run("clips", z=torch.randn(4, self.sliders), **self.label_example(4))[0], None
+
 
 class RollingSampler(SeedSampler):
     """Videos without end from a recurrent generator, in constant memory; see `footage.models.base.Generates`."""
@@ -314,6 +317,13 @@ class RollingSampler(SeedSampler):
         outputs = ("frames", *(f"{name}_after" for name in states))
         lengths = {"content": (0,), "motion": (0,), "label": (0,)} | dict.fromkeys(states, (1,))
         return [Graph("frames", about, generator, roll, inputs, outputs, {n: lengths[n] for n in inputs})]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        inputs = dict(self.graphs()[0].inputs)
+        for _ in range(2):
+            frames, *states = run("frames", **inputs | {"motion": torch.randn(inputs["motion"].shape)})
+            inputs |= {f"state{number}": state for number, state in enumerate(states)}
+            yield frames, None
 
 
 def directions(entries: Sequence[Tensor]) -> Tensor:

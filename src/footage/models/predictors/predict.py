@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.generators.samplers import draws_of, first_frames, more
 from footage.models.layers import Levels, Noise
 from footage.models.supervised import StepOutput, SupervisedMethod
@@ -206,6 +206,18 @@ class FutureSampler:
                 {name: (0,) for name in states | noise},
             ),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        heard, shapes = self.predictor.told, list(self.predictor.noise(1).values())
+        told = {} if heard is None else {"told": torch.zeros(len(clips), heard.in_features)}
+        state, done = list(run("begin", past=clips[:, :, : self.past], **told)), self.past
+        while done < clips.shape[2]:
+            noise = {"noise": torch.randn(len(clips), *shapes[0][1:])} if shapes else {}
+            states = {f"state{number}": part for number, part in enumerate(state)}
+            frames, *state = run("advance", **states, **noise)
+            real = clips[:, :, done : done + frames.shape[2]]
+            yield frames[:, :, : real.shape[2]], real
+            done += frames.shape[2]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         past = reals[:, :, : self.past]

@@ -49,7 +49,7 @@ from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.sections import halvings, unlimited
 from footage.media import speech
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Engine, Graph, Sampler
+from footage.models.base import Batch, Engine, Graph, RunGraph, Sampler
 from footage.models.generators.stream.noise import NoisePath
 from footage.models.layers import PreactivationBlock, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
@@ -608,6 +608,12 @@ class SpeakingSampler:
             Graph("look", "What is kept of a still.", generator, look, {"still": still}, tuple(seen), {"still": (0,)}),
             Graph("speak", about, generator, speak, inputs, ("frames",), dict.fromkeys(inputs, (0,))),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        inputs = self.graphs()[1].inputs
+        seen = run("look", still=inputs["still"])
+        names = [name for name in inputs if name not in ("still", "levels", "posture")]
+        yield run("speak", **inputs | dict(zip(names, seen, strict=True)))[0], None
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         real, still, heard, _ = taken_apart(reals, self.clip.channels)

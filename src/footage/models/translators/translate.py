@@ -30,7 +30,7 @@ from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import SOURCES
 from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.generators.recurrent.network import start_slow
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import (
@@ -44,6 +44,7 @@ from footage.models.layers import (
     channel_levels,
     channels,
     remembering,
+    run_remembering,
     set_levels,
     start_smooth,
 )
@@ -659,6 +660,25 @@ class TranslateSampler:
                 dict.fromkeys(later, (0,)),
             ),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        source, real = self.sources(clips), clips[:, : self.clip.channels]
+        begun = self.graphs()[0].inputs
+        told = {name: value[:1].expand(len(clips), -1) for name, value in begun.items() if name == "told"}
+        if not isinstance(self.generator, Animator):
+            twice = run_remembering(run, "translate", [source, source], told)
+            yield from ((made, real) for made in twice)
+            return
+        begun = {"picture": source} | {
+            name: torch.randn(len(clips), *value.shape[1:])
+            for name, value in begun.items()
+            if name in ("start", "motion")
+        }
+        frames, *seen = run("begin", **begun, **told)
+        yield frames, None
+        names = ("hidden", "rest", *(f"shortcut{number}" for number in range(len(seen) - 2)))
+        later_ones = {"picture": source, "motion": begun["motion"]} | dict(zip(names, seen, strict=True))
+        yield run("advance", **later_ones, **told)[0], None
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         real, source = reals[:, : self.clip.channels], self.sources(reals)

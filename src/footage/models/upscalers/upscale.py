@@ -25,7 +25,7 @@ from footage.config.registry import imported
 from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.layers import LEAK, PreactivationBlock, blurred, by_frame, channel_levels, set_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
@@ -331,6 +331,12 @@ class UpscaleSampler:
         )
         inputs = {"windows": torch.rand(2, channels, window, 24, 20) * 2 - 1}
         return [Graph("enlarge", about, net, enlarge, inputs, ("frames",), {"windows": (0, 3, 4)})]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        net = self.net
+        source = whole_windows(self.sources(clips), net.past, net.future)
+        for first in range(clips.shape[2]):
+            yield run("enlarge", windows=source[:, :, first : first + net.window])[0], clips[:, :, [first]]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         source = self.sources(reals)

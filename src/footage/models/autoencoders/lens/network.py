@@ -25,7 +25,7 @@ from torch.nn.functional import avg_pool2d, leaky_relu, pad, pixel_shuffle, pixe
 from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.lens import LensConfig
-from footage.models.base import Batch, Graph, Sampler
+from footage.models.base import Batch, Graph, RunGraph, Sampler
 from footage.models.layers import LEAK, PreactivationBlock, by_frame, learn_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 
@@ -356,6 +356,11 @@ class LensSampler:
             Graph("encode", told, lens, encode, {"frames": frames}, ("latents",), {"frames": (0, 2, 3)}, self.scale),
             Graph("decode", told, lens, decode, {"latents": latents}, ("frames",), {"latents": (0, 2, 3)}),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for frames in clips.unbind(2):
+            (latents,) = run("encode", frames=frames)
+            yield run("decode", latents=latents)[0], frames
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"reconstruction": self.decode(self.encode(reals), (reals.shape[3], reals.shape[4])), "real": reals}

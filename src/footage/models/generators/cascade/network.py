@@ -25,7 +25,7 @@ from torch.optim import Adam, Optimizer
 
 from footage.config import ClipConfig, Config
 from footage.models.adversarial.gan import Gan
-from footage.models.base import Batch, Engine, Graph, MovingAverage, Sampler
+from footage.models.base import Batch, Engine, Graph, MovingAverage, RunGraph, Sampler
 from footage.models.device import has_bf16
 from footage.models.generators.cascade import CascadeConfig
 from footage.models.generators.samplers import between, end_seeds
@@ -280,6 +280,11 @@ class CascadeSampler:
         about = "picture: a frame of the small generator; noise: standard normal, the same for a whole video."
         graph = Graph("details", about, self.details, details, inputs, ("frames",), dict.fromkeys(inputs, (0,)))
         return [*self.base.graphs(), graph]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for frames, _ in self.base.rehearse(run, clips):
+            noise = torch.randn(1, 1, *self.size).expand(len(frames), -1, -1, -1)
+            yield run("details", picture=frames, noise=noise)[0], None
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"sample": next(self.segments(self.base.previewed(len(reals), labels)))}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
-from footage.models.base import Graph
+from footage.models.base import Graph, RunGraph
 from footage.models.generators.samplers import (
     SeedSampler,
     between,
@@ -43,6 +43,8 @@ DRIFT = 2**63
 """The kind of the paths on which content wanders; those of motion are the numbers of their shots."""
 BARS = 2**62
 """The kind before that of the first motion which changes with the bars of a sound."""
+REHEARSED = 4
+"""Videos, and frames of each, by which exported graphs are judged."""
 
 
 def times(mapping: TimeMapping, numbers: Numbers, react: Reaction | None = None) -> Floats:
@@ -319,7 +321,7 @@ class StreamSampler(SeedSampler):
             style, canvas = generator.paint(content[:1], one.get("label"), 1)
         about = (
             "content: standard normal, the same for a whole video; motion: of `move`, a row a frame; "
-            "label: weights over labels; clock: frames since a shot began. frames: (N, C, H, W) in [-1, 1]."
+            f"label: weights over labels; clock: frames since a shot began, of {self.shot}. (N, C, H, W) in [-1, 1]."
         )
         inputs = {"content": content, "motion": motion, **label, **clock}
         still = {"style": style, "canvas": canvas, "motion": motion, **one, **clock}
@@ -336,8 +338,20 @@ class StreamSampler(SeedSampler):
             Graph("frames", about, generator, frames, inputs, ("frames",), dict.fromkeys(inputs, (0,))),
             Graph("paint", once, generator, paint, first, ("style", "canvas"), {}),
             Graph("animate", every, generator, animate, still, ("frames",), along),
-            Graph("move", next_one, generator, move, moved, after, {}),
+            Graph("move", next_one, generator, move, moved, after, {}, exact=True),
         ]
+
+    def rehearse(self, run: RunGraph, clips: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        shape, labels = (len(self.generator.bank.rates), 2, 2), self.label_example(REHEARSED)
+        clock = {"clock": torch.arange(REHEARSED).float()} if self.shot else {}
+        for row in range(REHEARSED):
+            label = {name: value[row : row + 1] for name, value in labels.items()}
+            style, canvas = run("paint", content=torch.randn(1, self.sliders), **label)
+            state, angle, rows = torch.randn(shape), torch.zeros(shape[0]), []
+            for _ in range(REHEARSED):
+                motion, state, angle = run("move", state=state, angle=angle, noise=torch.randn(shape))
+                rows.append(motion)
+            yield run("animate", style=style, canvas=canvas, motion=torch.stack(rows), **label, **clock)[0], None
 
     def previewed(self, count: int, labels: Tensor | None) -> list[VideoRequest]:
         """Return the requests of a preview, each with a stretch that begins as training clips do."""
