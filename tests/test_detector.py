@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +114,12 @@ def test_a_detector_is_written_and_read_and_one_that_was_altered_is_refused(
     assert about == trained[1]
     clips = as_tensor(drawn(1, True)[None])
     assert torch.equal(net(clips), trained[0](clips))
+    with safe_open(path, "pt") as opened:
+        older = json.loads(opened.metadata()["detector"]) | {"schema": 2}
+    del older["fps"], older["digest"]
+    told = json.dumps(older | {"digest": files.json_digest(older)})
+    (tmp_path / "older.safetensors").write_bytes(save(load(path.read_bytes()), metadata={"detector": told}))
+    assert load_detector(tmp_path / "older.safetensors")[1] == replace(about, schema=2)
     header = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
     tensors = load(path.read_bytes())
     newer = json.dumps(json.loads(header["detector"]) | {"schema": SCHEMA + 1})
@@ -141,6 +148,7 @@ def test_a_detector_is_written_and_read_and_one_that_was_altered_is_refused(
         ({"height": "tall"}, "height"),
         ({"width": 10**9}, "width"),
         ({"threshold": True}, "threshold"),
+        ({"fps": 1e9}, "fps"),
         ({"real_tested": 0, "real_sources": 0}, "real_tested"),
         ({"made_by": None}, "made_by"),
         ({"unknown": 1}, "unknown"),
@@ -231,6 +239,23 @@ def test_a_detector_that_is_as_sure_as_can_be_is_believed(
         net.logit.bias.data.fill_(bias)
 
 
+def test_clips_are_looked_at_at_the_rate_that_was_learned(
+    trained: tuple[DetectorNet, Detector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, about = trained
+    write_clip(tmp_path / "clip.mp4", [drawn(51, False, 64, 60)], fps=50, metadata={})
+    seen = list[int]()
+
+    def counted(_: DetectorNet, chunks: Iterator[Frames]) -> float:
+        seen.append(sum(map(len, chunks)))
+        return 0.0
+
+    monkeypatch.setattr("footage.evaluation.detector.judge", counted)
+    for fps in (0.0, 25.0):  # of a file that does not say so, and of one that does
+        by_looks(tmp_path / "clip.mp4", [(net, replace(about, fps=fps))])
+    assert seen == [60, 30]
+
+
 def test_windows_of_made_clips_are_from_anywhere() -> None:
     counted = np.arange(16, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2).repeat(3, 3)
     made: Any = SimpleNamespace(generate=lambda count, seed: [Clip.of_frames(counted)] * count)
@@ -242,7 +267,7 @@ def test_windows_of_made_clips_are_from_anywhere() -> None:
 def test_a_detector_of_a_model_is_trained_by_the_command(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model", labels=())
     about = detector(str(tmp_path / "model"), "shapes", to=tmp_path / "d.safetensors", clips=4, steps=1, quiet=True)
-    assert about.real_tested == about.made_tested == 2
+    assert about.real_tested == about.made_tested == 2 and about.fps == 12.5
     assert set(about.figures) == {*SEEN, "attack 1/255", "attack 2/255", "attack 4/255"}
     assert load_detector(tmp_path / "d.safetensors")[1] == about
 

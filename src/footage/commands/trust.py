@@ -272,7 +272,8 @@ def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> F
     furthest = 0.0
     for net, about in detectors:
         clip = Footage(path)
-        chunks = clip.chunks(height=about.height, width=about.width, channels=3, fps=clip.rate() or 1, fit="crop")
+        fps = about.fps or clip.rate() or 1
+        chunks = clip.chunks(height=about.height, width=about.width, channels=3, fps=fps, fit="crop")
         logit = judge(net, chunks)
         if logit - about.threshold > furthest:
             wrong = about.most_false_alarms()
@@ -329,7 +330,9 @@ def detector(
     )
     if (lock := lock_made_of(to.parent, [data, model])) is not None:
         console.print(f"locked   {to.parent}, with the key of {lock}")
-    told = training.Detector(info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {})
+    told = training.Detector(
+        info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {}, fps=info.fps
+    )
     real = training.patches_of(training.real_windows(source, clips, seed, height, width))
     with phases(console) as show:
 

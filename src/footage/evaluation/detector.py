@@ -36,8 +36,8 @@ from footage.media.encode import h264
 from footage.media.reader import fit_frames
 from footage.metrics.bootstrap import clopper_pearson, separate
 
-SCHEMA = 2
-"""Version of the file."""
+SCHEMA = 3
+"""Version of the file: 3 says at how many frames a second clips are looked at."""
 WINDOW = 6
 """Frames that are looked at together."""
 PATCH = 64
@@ -55,6 +55,8 @@ ALLOWED = 0.05
 """Part of the real clips that taught it, in whatever state of `SEEN`, that it may take for made."""
 MOST_SIDE = 16384
 """Pixels along a side of the frames that a detector's file may ask for, at most."""
+MOST_FPS = 1000.0
+"""Frames a second that it may ask for, at most."""
 LEAST = 4
 """Sources, and clips made, at the least."""
 
@@ -151,6 +153,8 @@ class Detector:
     schema: int = SCHEMA
     real_sources: int = 0
     """Sources of the real clips that it was tested on; 0 where that was not written down."""
+    fps: float = 0.0
+    """Frames a second of what it has learned from, to which others are brought; 0 where that was not written down."""
 
     @property
     def sources(self) -> int:
@@ -174,6 +178,7 @@ class Detector:
         """
         for name in ("height", "width"):
             require(1 <= getattr(self, name) <= MOST_SIDE, name, getattr(self, name), f"give 1 to {MOST_SIDE}")
+        require(0 <= self.fps <= MOST_FPS, "fps", self.fps, f"give 0 to {MOST_FPS:g}")
         require(self.sources >= 1, "real_tested", self.real_tested, "give at least 1")
         for how in SEEN:
             require(how in self.figures, f"figures.{how}", None, "make the detector again")
