@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from footage import files, load
 from footage.commands.evaluate import evaluate, privacy, train_evaluator
 from footage.commands.lock import lock, unlock
 from footage.commands.main import main
+from footage.commands.terminal import make_console
 from footage.commands.train import ingest, train
 from footage.commands.trust import detector
 from footage.config import IngestConfig
@@ -30,6 +32,7 @@ from footage.data.locked_arrays import PIECE, Pages, load_bytes
 from footage.data.store import Dataset
 from footage.data.talker import SPOKEN, pronounced
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError, MediaError
+from footage.evaluation import results
 from footage.evaluation.detector import SEEN, Detector, DetectorFigure, DetectorNet, load_detector, save_detector
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features import learned_training
@@ -38,9 +41,12 @@ from footage.files import locked
 from footage.machines.local import environment
 from footage.media import narrator
 from footage.models.card import read_info
+from footage.training import trainer
+from footage.training.run_folder import RunFolder
 from footage.trust import locks
 from tests.clips import moving, write
 from tests.models import save_tiny_model, tiny_config
+from tests.volumes import write_phantom
 
 CAPTION = "a zebra nobody may know of"
 SOURCE = "confidential-meeting"
@@ -218,6 +224,18 @@ def test_what_is_trained_from_it_is_locked_and_generates(tmp_path: Path) -> None
         read_info(run.model)
 
 
+def test_a_run_that_begins_with_a_locked_model_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path / "model")
+    lock(tmp_path / "model", yes=True, quiet=True)
+    monkeypatch.setattr(trainer, "resume", lambda folder, config, note: [])
+    monkeypatch.setattr(trainer, "Trainer", lambda *_: pytest.fail("it begins", pytrace=False))
+    plan: Any = SimpleNamespace(note=SimpleNamespace(data="shapes", guide=None), config=None)
+    run, given = RunFolder(tmp_path / "run"), {"clips": 1, "minutes": None, "console": make_console(True)}
+    with pytest.raises(pytest.fail.Exception, match="it begins"):
+        trainer.train(plan, run, begin_with=tmp_path / "model", **given)
+    assert locked.folder_of(run.path) == run.path
+
+
 def test_what_is_measured_of_a_locked_model_is_plain_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CLIPS", "HELDOUT"):
         monkeypatch.setattr(BuiltInClips, name, 4)
@@ -236,6 +254,14 @@ def test_what_is_measured_of_a_locked_model_is_plain_nowhere(tmp_path: Path, mon
     privacy(tmp_path / "model", "shapes", **given)
     evaluate(tmp_path / "model", "shapes", to=written / "figures.json", metrics="pictures", resamples=0, **given)
     assert [path.name for path in written.iterdir()] == ["figures.json"]
+    measured = results.read(written / "figures.json")
+    assert measured.real.labels == (), "of what is locked no names are written"
+    pair = results.NearestPair("seed 1", 0, f"{SOURCE}@0.00", 0, "pixels", 0.4, 3.0)
+    known = results.Memorisation("", 1, 1, 1, 1, (), (pair,), ("seed 1",))
+    figure = replace(measured.figures[0], note="circle 0.61")
+    labelled = replace(measured, real=replace(measured.real, labels=("circle",)), figures=(figure,), memorisation=known)
+    results.write(written / "figures.json", labelled, hidden=True)
+    assert told(written, [SOURCE.encode(), b"circle"]) == [] and results.read(written / "figures.json").memorisation
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
 
 
@@ -264,6 +290,58 @@ def test_what_is_learned_of_locked_clips_is_locked_and_used_as_before(
     about = Detector("m", "0" * 64, "data", 32, 32, 0.0, 1.0, 1, 1, figures, {})
     save_detector(made / "nets" / "x.safetensors", DetectorNet(), about)
     assert told(made, [b"trained_within"]) == [] and load_detector(made / "nets" / "x.safetensors")[1] == about
+
+
+def test_volumes_are_ingested_into_a_locked_folder_and_again(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    write_phantom(tmp_path / "scans" / "0.nii.gz", 0)
+    config = IngestConfig(height=20, width=16, spacing="40,18,22.5", min_frames=8, workers=0)
+    given: dict[str, Any] = {"advise": False, "quiet": True}
+    ingest((tmp_path / "scans",), tmp_path / "made", config, lock=True, yes=True, **given)
+    write_phantom(tmp_path / "scans" / "1.nii.gz", 1)
+    again = ingest((tmp_path / "scans",), tmp_path / "made", config, **given).dataset
+    plain = ingest(
+        (tmp_path / "scans",), tmp_path / "plain", replace(config, patients_of=str(tmp_path / "made")), **given
+    )
+    assert len(again.rows) == 2 and again.info.content_hash == plain.dataset.info.content_hash
+    one, two = (dataset.read_deep(dataset.rows[1]) for dataset in (again, plain.dataset))
+    np.testing.assert_array_equal(one, two)
+    written = [path for path in (tmp_path / "made").rglob("*") if path.is_file() and not locked.is_locked(path)]
+    assert {path.name for path in written} == {"lock.json", "lock"}
+
+
+def test_what_would_be_made_of_locked_clips_is_locked_or_refused(tmp_path: Path) -> None:
+    from footage.commands.generate import compact, embed, export, target_of
+    from footage.commands.library import add
+    from footage.data.ingest.sources import scan
+    from footage.models.text.frozen import FrozenEncoder, cached_vectors
+
+    write(tmp_path / "all" / "walk.mp4", moving(20, (32, 32), 1))
+    add(tmp_path / "all" / "library", (write(tmp_path / "a.mp4", moving(20, (32, 32), 2)),), lock=True, yes=True)
+    listing = scan([tmp_path / "all"])
+    assert [source.name for source in listing.sources] == ["all/walk.mp4"]
+    assert [(one.source, one.reason) for one in listing.rejections] == [("all/library", "locked")]
+    (clip,) = (tmp_path / "all" / "library" / "files").rglob("*.mp4")
+    save_tiny_model(tmp_path / "model")
+    lock(tmp_path / "model", yes=True, quiet=True)
+    for refused in (
+        lambda: add(tmp_path / "plain", (clip,), quiet=True),
+        lambda: embed(tmp_path / "model", (clip,), tmp_path / "x.npz", quiet=True),
+        lambda: export(str(tmp_path / "model"), onnx=tmp_path / "x", quiet=True),
+        lambda: export(str(tmp_path / "model"), web=tmp_path / "x", quiet=True),
+        lambda: target_of((clip,), None, "joined"),
+    ):
+        with pytest.raises(ConfigError, match=r"is locked, and .* would not be"):
+            refused()
+    assert target_of((clip,), tmp_path / "x.mp4", "joined") == tmp_path / "x.mp4"
+    compact(tmp_path / "model", tmp_path / "small", quiet=True)
+    assert all(locked.is_locked(path) for path in (tmp_path / "small").iterdir() if path.name != "lock.json")
+    encoder = FrozenEncoder("e", "0", 2, lambda texts: np.eye(2, dtype=np.float32)[:1])
+    assert cached_vectors(encoder, [CAPTION], tmp_path / "small").tolist() == [[1, 0]]
+    (kept,) = (tmp_path / "small").glob("captions-*.npy")
+    assert locked.is_locked(kept)
+    again = FrozenEncoder("e", "0", 2, lambda texts: np.eye(2, dtype=np.float32)[1:])
+    assert cached_vectors(again, [CAPTION], tmp_path / "small").tolist() == [[1, 0]]
 
 
 def damaged_ways(path: Path) -> Iterator[tuple[str, bytes]]:

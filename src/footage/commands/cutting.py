@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from footage.commands.generate import refuse_overwriting, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
 from footage.errors import ConfigError, MediaError, ModelError, counted, meant
+from footage.files import locked
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
@@ -168,7 +169,7 @@ def film(
     from footage.library.library import Library
     from footage.library.timelines import portable, read_timeline, write_timeline
 
-    target = target_of((timeline, *([music] if music else [])), to, "film")
+    target = target_of((timeline, *filter(None, [music, library])), to, "film")
     if keep is not None and library is None:
         raise ConfigError(f'keep is "{keep}", and there is no library', "give --library too")
     console = make_console(quiet)
@@ -240,7 +241,7 @@ def template(
     if edit is not None:
         console.print(f"to be changed: {copy_template(name, edit)}")
         return edit
-    target = target_of((name, *clips, *filter(None, [music])), to, "film")
+    target = target_of((name, *clips, *filter(None, [music, library])), to, "film")
     film = target if target.suffix.lower() != ".json" else target.with_suffix(".mp4")
     made = FilledTemplate(name, film, model=model, labels=read_pairs(labels, "labels"))
     with contextlib.ExitStack() as held, phases(console) as show:
@@ -473,6 +474,8 @@ def surveyed(path: Path, kept: Path, method: ShotMethod, show: Callable[[str, in
     if file.exists():
         return Survey.read(file, Path(path))
     found = survey(Path(path), finder, lambda seen: show("looking", seen, seen, Path(path).name))
+    if locked.folder_of(path) is not None:  # it tells how every moment looks
+        return found
     kept.mkdir(parents=True, exist_ok=True)
     found.save(file)
     return found

@@ -39,7 +39,8 @@ class EvaluateOptions(EvaluationOptions):
     real: str | Path | None = field(default=None, kw_only=False)
     """what it is judged by: any of the same, a built-in data set, or MNIST's images for Moving MNIST."""
     to: Path | None = None
-    """a .json file for all figures; pictures of the nearest training clips are put beside it, but of what is locked."""
+    """a .json file for all figures; pictures of the nearest training clips are put beside it. Of what is locked
+    there are none, and no names of clips and labels."""
     report: Path | None = None
     """an .html file for a page with figures, plots, looping samples, nearest neighbours and the protocol; it needs
     nothing else. A .json file with all figures, pictures and videos are put beside it."""
@@ -88,7 +89,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     from footage.models.device import find_device
 
     report = report_path(subjects, real, options.report, to, every=options.all)
-    any_locked(report, *subjects, real)
+    hidden = any_locked(report, *subjects, real)
     kind: ReportKind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
     console = make_console(options.quiet)
     asked = replace(options, device=cast(DeviceName, find_device(options.device).device))
@@ -115,7 +116,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             if to is not None:
                 main = moved(whole.main, report.parent, Path(to).parent).evaluation
     if to is not None:
-        results.write(Path(to), main)
+        results.write(Path(to), main, hidden)
         console.print(f"all figures in {to}")
     return evaluation
 
@@ -261,8 +262,7 @@ def train_evaluator(
 
     Args:
         dataset: a dataset folder, or the name of a built-in data set.
-        to: the file; the first letters of its SHA-256 are added to the name, and a .json file is put beside it. Of
-            locked data it lies in a folder that is new, or locked.
+        to: the file, in a new folder where the data are locked; letters of its SHA-256 and a .json file are added.
         tasks: what to learn, where it should not be the usual.
         frames: length of the clips.
         clips: training clips to see.
@@ -274,8 +274,7 @@ def train_evaluator(
     """
     for name, value, least in (("frames", frames, 4), ("clips", clips, 1)):
         require(value >= least, name, value, f"give at least {least}")
-    if not 0 < share < 1:
-        raise ConfigError(f"share is {share:g}", "give more than 0 and less than 1, such as 0.5")
+    require(0 < share < 1, "share", share, "give more than 0 and less than 1, such as 0.5")
     from footage.config import ClipConfig
     from footage.data.clips import open_clips
     from footage.evaluation.features.learned import LEAST
@@ -287,8 +286,7 @@ def train_evaluator(
         raise ConfigError(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"
         )
-    if (lock := lock_made_of(Path(to).parent, [dataset])) is not None:
-        console.print(f"locked   {Path(to).parent}, with the key of {lock}")
+    lock_made_of(Path(to).parent, [dataset])
     with phases(console) as show:
 
         def told(phase: str, done: int, total: int) -> None:

@@ -23,6 +23,7 @@ from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import NOTICE, Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
+from footage.trust.locks import check_plain, lock_made_of
 from footage.trust.provenance import seal, unsigned
 
 if TYPE_CHECKING:
@@ -307,7 +308,12 @@ def output_folder(to: Path | None, library: Path | None) -> Iterator[remote.Outg
 
 
 def target_of(clips: Sequence[Path], to: Path | None, word: str) -> Path:
-    """Return where to write, beside where this runs if nothing is said; refuse an address, and to write over a clip."""
+    """Return where to write, beside where this runs if nothing is said; refuse an address, and to write over a clip.
+
+    Of locked clips something is written where that is said, and not beside.
+    """
+    if to is None:
+        check_plain(clips, "what is made of it", "give --to with a place for it")
     chosen = Path(f"{Path(clips[0]).stem}-{word}.mp4") if to is None and clips else Path(to or "")
     remote.refuse_address(chosen, "to")
     refuse_overwriting(clips, chosen)
@@ -657,6 +663,7 @@ def compact(
 
     console, to = make_console(quiet), Path(to)
     with console.status("comparing what it makes"):
+        lock_made_of(to, [model_folder(model)])
         result = write_compact(model_folder(model), to, name, sources)
     sizes = f"{result.bytes_before / 1e6:.2f} MB are {result.bytes / 1e6:.2f} MB now"
     change = f"{result.mean_change:.3f} of 255 grey levels, at most {result.largest_change:.0f}"
@@ -708,6 +715,7 @@ def export(
         return written
     from footage.generation.export import clips_of, export_onnx, export_web
 
+    check_plain([model], "what is written", "unlock a copy of it first")
     loaded = load(model, "cpu")
     clips = None if data is None else clips_of(loaded.info.config, data, guide)
     with working(console, "writing") as say:
@@ -738,6 +746,7 @@ def embed(
     import numpy as np
 
     console, to = make_console(quiet), check_ending(to, ".npz")
+    check_plain(videos, "its vectors", "export copies of the clips first")
     loaded = load(model, device)
     vectors = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:

@@ -22,7 +22,7 @@ from footage.files import locked
 from footage.library.query import ClipQuery
 from footage.machines.remote import address_of
 from footage.models.requests import DeviceName
-from footage.trust.locks import lock_new
+from footage.trust.locks import check_plain, lock_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -503,6 +503,8 @@ def add(
             kinds = "give a video, a picture, a folder or a zip file"
             raise MediaError(f'"{given}" does not exist', meant(given, kinds))
     check_labels(labels)
+    if not lock and locked.folder_of(folder) is None:
+        check_plain(sources, "the library", "give --lock, or export copies first: footage library export")
     listing = scan(sources, labels, leave_out=folder, library=True)
     refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)
     new: list[ClipEntry] = []

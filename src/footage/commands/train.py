@@ -17,7 +17,7 @@ from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError, counted
 from footage.files import describe_fault, locked
 from footage.machines import remote
-from footage.trust.locks import lock_new
+from footage.trust.locks import check_plain, lock_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,8 +78,8 @@ def ingest(
             what = f'"{given[0]}" is an address' if given else f"on is {on}"
             remedy = "copy it to this machine, and give no --on: parts of it would be plain elsewhere"
             raise ConfigError(f"{what}, and the data set is locked", remedy)
-    elif inside := [str(source) for source in sources if locked.folder_of(source) is not None]:
-        raise ConfigError(f'"{inside[0]}" is locked, and the data set would not be', "give --lock")
+    else:
+        check_plain(sources, "the data set", "give --lock")
     if lock and locked.folder_of(to) is None:
         with new_key(keyring, yes) as source:
             lock_new(to, source)

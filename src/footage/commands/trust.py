@@ -328,8 +328,7 @@ def detector(
     source: ClipSource = (
         open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
     )
-    if (lock := lock_made_of(to.parent, [data, model])) is not None:
-        console.print(f"locked   {to.parent}, with the key of {lock}")
+    lock_made_of(to.parent, [data, model])
     told = training.Detector(
         info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {}, fps=info.fps
     )

@@ -12,7 +12,7 @@ other. Nothing here computes: a page about the figures can be made from the file
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -290,8 +290,20 @@ class Evaluation:
         raise ConfigError(f'no figure "{name}" was measured', "ask for its metric with --metrics")
 
 
-def write(path: Path, evaluation: Evaluation) -> None:
-    """Write figures.json, atomically."""
+def write(path: Path, evaluation: Evaluation, hidden: bool = False) -> None:
+    """Write figures.json, atomically; of what is `hidden`, since it is locked, without names of labels and clips."""
+    if hidden:
+        made, real = (replace(side, labels=()) for side in (evaluation.made, evaluation.real))
+        labels = {*evaluation.made.labels, *evaluation.real.labels}
+        figures = [
+            replace(one, note="") if any(label in one.note for label in labels) else one for one in evaluation.figures
+        ]
+        found = evaluation.memorisation
+        if found is not None:
+            drawn = made.kind == "model"  # whose clips are called by their seeds
+            pairs = [replace(pair, real="", made=pair.made if drawn else "") for pair in found.pairs]
+            found = replace(found, pairs=tuple(pairs), copies=found.copies if drawn else ())
+        evaluation = replace(evaluation, made=made, real=real, figures=tuple(figures), memorisation=found)
     files.write_json(path, asdict(evaluation))
 
 

@@ -208,7 +208,7 @@ class Evaluator:
                 memorisation = self.memorisation(inputs, to)
         if "text" in self.asked and (captioned := plan.captioned(options.seed)):
             with self.seconds.of("metric text"):
-                figures += TextTrial(*captioned, options.seed, self.cache.folder, self.say).figures()
+                figures += TextTrial(*captioned, options.seed, self.cache, self.say).figures()
         measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
             if name not in measured and (name != "memorisation" or memorisation is None):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from footage.data.store import Frames
 from footage.data.synthetic import WORDS
 from footage.errors import counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, GeneratedClips, RealClips, TrainedModel
+from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.results import Figure, Interval
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEAST_SOURCES, LEVEL, mean_interval
@@ -118,8 +118,8 @@ class TextTrial:
     real: RealClips
     """Windows of held-out clips."""
     seed: int
-    cache: Path
-    """Folder in which trained networks are kept."""
+    cache: FeatureCache
+    """Keeps trained networks in its folder, but of what is hidden."""
     say: Say
 
     @property
@@ -143,11 +143,11 @@ class TextTrial:
         shape = self.real.shape
         recipe = [self.source.content_hash, vars(shape), dict(values), steps, BATCH, RATE, WIDTH, vars(READING)]
         key = f"text-{files.json_digest([*recipe, self.judge_seed, 1])[:24]}"
-        path = self.cache / key / "judge.safetensors"
+        path = None if self.cache.held is not None else self.cache.folder / key / "judge.safetensors"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.judge_seed)
             judge = Judge(shape, values)
-        if path.is_file():
+        if path is not None and path.is_file():
             judge.load_state_dict(load_file(path))
             return judge.eval()
         reach = (self.real.shape.frames - 1) * self.real.stride + 1
@@ -182,8 +182,9 @@ class TextTrial:
             optimizer.step()
             if step % 50 == 0:
                 self.say(f"training the {network}: {step:,} of {steps:,} steps")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, serialize(judge.state_dict()))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path, serialize(judge.state_dict()))
         return judge.eval()
 
     def figures(self) -> list[Figure]:

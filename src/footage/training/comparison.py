@@ -234,7 +234,7 @@ def compare(
     content = {
         "data": first.note.name,
         "content_hash": first.note.content_hash,
-        "labels": list(first.note.labels),
+        "labels": [] if hidden else list(first.note.labels),
         "limit": str(limit),
         "samples": samples,
         "seed": first.config.train.seed,

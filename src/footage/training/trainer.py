@@ -606,8 +606,8 @@ def train(
         TrainingError: the run cannot go on; the last good state is kept.
     """
     leads = processes is None or processes.leads
-    data = [place for place in (plan.note.data, plan.note.guide) if place]
-    if leads and (model := lock_like(folder.path, data)) is not None:
+    known = [place for place in (plan.note.data, plan.note.guide, begin_with) if place]
+    if leads and (model := lock_like(folder.path, known)) is not None:
         console.print(f"locked   with the key of {model}")
     with folder.lock() if leads else contextlib.nullcontext():
         changes = resume(folder, plan.config, plan.note) if leads else []

@@ -11,12 +11,12 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from footage import files
-from footage.errors import LockError
+from footage.errors import ConfigError, LockError
 from footage.files import locked
 
 FINAL = "if the key is lost, what is locked is lost for good: nobody can open it, nor make another key"
@@ -101,22 +101,36 @@ def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:
     return model
 
 
-def lock_made_of(folder: Path, others: Sequence[Path | str]) -> Path | None:
+def lock_made_of(folder: Path, others: Sequence[Path | str]) -> None:
     """Lock a folder, new or empty, before something is written into it that is made of others, where one is locked.
 
-    Returns:
-        The locked one, by whose key it is locked; None where none is locked, or the folder is already.
+    Its key is that of the locked one. A folder that is locked stays as it is.
 
     Raises:
         LockError: there is something in the folder, which is not locked.
     """
     origin = next(filter(None, map(locked.folder_of, others)), None)
     if origin is None or locked.folder_of(folder) is not None:
-        return None
+        return
     if folder.exists() and any(folder.iterdir()):
         problem = f'"{origin}" is locked, and what is made of it would be plain in "{folder.resolve()}"'
         raise LockError(problem, "name a place in a new folder, which is locked by the same key")
-    return lock_like(folder, [origin])
+    lock_like(folder, [origin])
+
+
+def check_plain(others: Iterable[Path | str], what: str, remedy: str) -> None:
+    """Refuse to make something plain of others where one is locked.
+
+    Args:
+        others: files and folders that it would be made of.
+        what: would be made.
+        remedy: what to do instead.
+
+    Raises:
+        ConfigError: one is locked.
+    """
+    if (folder := next(filter(None, map(locked.folder_of, others)), None)) is not None:
+        raise ConfigError(f'"{folder}" is locked, and {what} would not be', remedy)
 
 
 def _header(source: str, known: str = "") -> dict[str, Any]:

@@ -23,6 +23,7 @@ from footage.data.ingest.layouts import Layout, find_layouts, folder_layout, fol
 from footage.data.store import Rejection, Split
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, counted, meant, nearest
+from footage.files import locked
 from footage.machines.remote import present
 from footage.media.geometry import Size
 from footage.media.kinds import (
@@ -349,6 +350,11 @@ class SourceScan:
             if self.open_file(Path(entry.path), entry_name):
                 yield Path(entry.path), entry_name
         for path, entry_name in folders:
+            if (path / locked.HEADER).is_file() and locked.folder_of(
+                path
+            ) == path:  # what is made of the others may be plain
+                self.rejections.append(Rejection(entry_name, "locked", "it lies among the others: name it by itself"))
+                continue
             yield from self.walk(path, entry_name, here)
 
     def sort(self, files: Iterable[tuple[Path, str]], library: bool, others: dict[str, Path]) -> Iterator[Source]:

@@ -32,6 +32,7 @@ from footage.config.strict import require
 from footage.data.ingest.builder import INNER, IngestResult, alone, assign_splits
 from footage.data.ingest.labels import LabelFile
 from footage.data.ingest.sources import SourceScan, root_names
+from footage.data.locked_arrays import load_array
 from footage.data.store import (
     SCHEMA,
     ClipRow,
@@ -220,7 +221,7 @@ class VolumePart:
 
     def values(self, spacing: Sequence[float]) -> Values:
         """Return its real values at a spacing, (T, H, W)."""
-        return resampled(np.load(self.path, allow_pickle=False), self.spacing, spacing)
+        return resampled(load_array(self.path)[:], self.spacing, spacing)
 
 
 @dataclass
@@ -363,7 +364,7 @@ class VolumeBuilder:
                 if not marker.exists():
                     self.decoded += 1
                     self.store(source, folder / stem)
-                for moment, about in enumerate(json.loads(marker.read_text(encoding="utf-8"))):
+                for moment, about in enumerate(json.loads(files.read_bytes(marker))):
                     called = name if moment == 0 else f"{name}@{moment}"
                     about = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
                     found.append(VolumePart(folder / f"{stem}-{moment}.npy", source, called, **about))
@@ -381,7 +382,7 @@ class VolumeBuilder:
                 values = resampled(values, spacing, self.spacing)
                 spacing = (self.spacing[0], self.spacing[1], self.spacing[2])
             path = stem.with_name(f"{stem.name}-{moment}.npy")
-            with files.replacing(path, durable=False) as temporary, open(temporary, "wb") as handle:
+            with files.writing(path, durable=False) as handle:
                 np.save(handle, values)
             about.append({"unit": volume.unit, "spacing": spacing, "shape": volume.values.shape, "notes": volume.notes})
         files.write_json(stem.with_name(f"{stem.name}.json"), about)
@@ -400,7 +401,7 @@ class VolumeBuilder:
             return HU_WINDOW
         sampled = []
         for part in parts:
-            values = np.load(part.path, mmap_mode="r", allow_pickle=False).reshape(-1)
+            values = load_array(part.path)[:].reshape(-1)
             sampled.append(values[:: max(1, values.size // SAMPLED)])
         low, high = np.percentile(np.concatenate(sampled), PERCENTILES)
         return float(low), float(high) if high > low else float(low) + 1.0
@@ -471,7 +472,7 @@ class VolumeBuilder:
     def write_shard(self, path: Path, volumes: Sequence[Levels]) -> None:
         """Write volumes (T, H, W) one behind the other, as slices (N, H, W, 1)."""
         shape = (sum(map(len, volumes)), self.height, self.width, 1)
-        with files.replacing(path) as temporary, open(temporary, "wb") as out:
+        with files.writing(path) as out:
             np.lib.format.write_array_header_1_0(out, {"descr": "<u2", "fortran_order": False, "shape": shape})
             for levels in volumes:
                 out.write(levels.astype("<u2").tobytes())

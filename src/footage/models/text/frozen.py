@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, ModelError
+from footage.files import locked
 
 Vectors = npt.NDArray[np.float32]
 
@@ -125,7 +126,8 @@ def cached_vectors(encoder: FrozenEncoder, captions: Sequence[str], folder: Path
     path = None if folder is None else folder / f"captions-{name[:16]}.npy"
     if path is not None and path.is_file():
         try:
-            kept: Vectors = np.load(path, allow_pickle=False)
+            with locked.open_file(path) as stored:
+                kept: Vectors = np.load(stored, allow_pickle=False)
             if kept.shape == (len(captions), encoder.size) and kept.dtype == np.float32:
                 return kept
         except (OSError, ValueError, EOFError):
@@ -133,7 +135,7 @@ def cached_vectors(encoder: FrozenEncoder, captions: Sequence[str], folder: Path
     found = encoder.vectors(captions)
     if path is not None and path.parent.is_dir():
         try:
-            with files.replacing(path) as temporary, open(temporary, "wb") as handle:
+            with files.writing(path) as handle:
                 np.save(handle, found, allow_pickle=False)
         except OSError:
             pass  # a folder that may only be read: they are computed again next time
