@@ -8,6 +8,7 @@ import pytest
 from footage.data.clip_folder import PICTURES_FPS, ClipFolder
 from footage.errors import DatasetError
 from footage.media.probe import count_frames
+from footage.media.reader import Footage
 from tests.clips import cut_off, moving, write, write_audio
 from tests.folders import shapes, write_pictures
 
@@ -89,3 +90,22 @@ def test_the_hash_is_that_of_the_files(tmp_path: Path) -> None:
     same = ClipFolder(write_pictures(tmp_path / "y" / "f", clips))
     other = ClipFolder(write_pictures(tmp_path / "z" / "f", clips[::-1]))
     assert one.content_hash == same.content_hash != other.content_hash
+
+
+@pytest.mark.parametrize(("step", "pause"), [(1 / 50, 0), (1 / 10, 0), (1 / 25, 12)])
+def test_a_varying_rate_has_as_many_frames_as_are_shown(tmp_path: Path, step: float, pause: float) -> None:
+    """Packets are not frames: of faster ones some are left out, slower ones stand for several, pauses are cut."""
+    times = [n / 25 for n in range(20)] + [0.8 + pause + n * step for n in range(16)]
+    path = write(tmp_path / "clips" / "a.mp4", moving(36, (32, 32)), times=times)
+    count, folder = count_frames(path), ClipFolder(tmp_path / "clips")
+    assert (count.frames, count.rate) == (36, 25)
+    shown = Footage(path).chunks(height=32, width=32, channels=3, fps=25)
+    assert count.playable == sum(map(len, shown)) != count.frames
+    (span,) = folder.spans("train")
+    first, last = folder.windows(0, [0, span.frames - 4], 4)
+    assert not np.array_equal(first, last) and span.frames == (36 if pause else count.playable)
+    with pytest.raises(DatasetError, match=f"has {span.frames} frames, {span.frames + 1} are needed"):
+        folder.read(0, 0, span.frames + 1)
+    fewer = ClipFolder(tmp_path / "clips", fps=12).spans("train")[0].frames
+    with pytest.raises(DatasetError, match=f"has {fewer} frames"):
+        ClipFolder(tmp_path / "clips", fps=12).read(0, 0, fewer + 1)

@@ -17,7 +17,8 @@ from footage.data.ingest.sources import PICTURES_FPS, Source, scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError, MediaError, counted
 from footage.media.geometry import Fit
-from footage.media.probe import UnusableMedia, count_frames
+from footage.media.probe import FrameCount, UnusableMedia, count_frames
+from footage.media.rates import exact_rate
 from footage.media.reader import Footage, open_decoder
 
 ALIKE = 0.01
@@ -32,6 +33,8 @@ class _ClipFile:
     frames: int
     fps: float | None
     size: tuple[int, int]
+    count: FrameCount | None = None
+    """Of a video."""
 
 
 class ClipFolder:
@@ -80,7 +83,7 @@ class ClipFolder:
                     if source.kind == "video":
                         count = count_frames(whole.path)
                         rate = None if count.rate is None else float(count.rate)
-                        self.clips.append(_ClipFile(source, count.frames, rate, (count.height, count.width)))
+                        self.clips.append(_ClipFile(source, count.frames, rate, (count.height, count.width), count))
                     else:
                         size = Footage(whole.picture_paths[0]).size()
                         self.clips.append(_ClipFile(source, len(whole.pictures), None, size))
@@ -114,10 +117,14 @@ class ClipFolder:
         spans = []
         for index, clip in enumerate(self.clips):
             frames = clip.frames
-            if clip.fps is not None and abs(clip.fps - self.fps) > ALIKE * self.fps:
-                frames = max(1, int(clip.frames / clip.fps * self.fps + 1e-6))
+            if clip.count is not None:
+                frames = clip.count.shown_at(exact_rate(self._rate_of(clip)), pauses=False)
             spans.append(Span(index, frames, numbers.get(clip.source.label or "", -1), clip.source.name))
         return spans
+
+    def _rate_of(self, clip: _ClipFile) -> float:
+        """Return the rate that a clip is decoded at."""
+        return clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C); everything before it is decoded too."""
@@ -133,7 +140,7 @@ class ClipFolder:
             DatasetError: it has too few frames.
         """
         clip = self.clips[index]
-        rate = clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
+        rate = self._rate_of(clip)
         held: list[Frames] = []
         first, waiting = 0, list(starts)
         try:

@@ -25,10 +25,11 @@ from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
 from footage.media.kinds import LOCAL, VOLUME_SUFFIXES, address_of, is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
-from footage.media.rates import ALIKE, MISTAKE, MOVING, FrameClock, exact_rate, rate_of_times
+from footage.media.rates import ALIKE, MISTAKE, MOVING, PAUSE, FrameClock, exact_rate, rate_of_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -368,6 +369,31 @@ class StreamLength:
     """Whether its time stamps jump."""
 
 
+class _PacketTimes:
+    """The times of packets, shown to a clock in the order of the pictures."""
+
+    def __init__(self, clock: FrameClock) -> None:
+        self.clock, self.usual = clock, Fraction(1, 25)
+        self.paused = Fraction(0)
+        """Seconds that pictures stood longer than usual, of those that stood for more than `PAUSE`."""
+        self._ahead: list[Fraction] = []  # not yet in order, a heap
+
+    def take(self, packet: Packet[Any]) -> None:
+        """Take the next packet as it comes in the file; the empty one at the end shows what is left."""
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if packet.size and stamp is not None and packet.time_base is not None:
+            heapq.heappush(self._ahead, stamp * packet.time_base)
+        self.show(REORDERED if packet.size else 0)
+
+    def show(self, most: int = 0) -> None:
+        """Show the clock the earliest times, until this many are left."""
+        while len(self._ahead) > most:
+            before = self.clock.now
+            step = self.clock.show(heapq.heappop(self._ahead), self.usual) - before
+            self.usual = step if 0 < step < 1 else self.usual
+            self.paused += step - self.usual if step > PAUSE else 0
+
+
 def timeline(container: InputContainer, stream: VideoStream) -> StreamLength:
     """Return how long a stream is.
 
@@ -378,28 +404,22 @@ def timeline(container: InputContainer, stream: VideoStream) -> StreamLength:
 
     seconds = declared_seconds(container, stream)
     start = float((stream.start_time or 0) * (stream.time_base or 0))
-    clock, usual = clock_of(container), Fraction(1, 25)
+    clock = clock_of(container)
     if seconds is None or not (clock.jumps or (start > 1 and not stream.duration) or seconds > MISTAKE):
         return StreamLength(seconds)
-    ahead: list[Fraction] = []  # time stamps that are not yet in order, a heap
+    seen = _PacketTimes(clock)
     with (
         contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
         _opened_anew(container) as again,
     ):
         for number, packet in enumerate(again.demux(again.streams[stream.index])):
-            stamp = packet.dts if packet.pts is None else packet.pts
-            if packet.size and stamp is not None and packet.time_base is not None:
-                heapq.heappush(ahead, stamp * packet.time_base)
-            while ahead and (len(ahead) > REORDERED or not packet.size):
-                before = clock.now
-                step = clock.show(heapq.heappop(ahead), usual) - before
-                usual = step if 0 < step < 1 else usual
+            seen.take(packet)
             if number == PEEK_PACKETS and packet.pos and not clock.closed:
                 likely = float(clock.now) * again.size / packet.pos
                 for length in (seconds, seconds - start):
                     if likely / 4 < length < likely * 4:
                         return StreamLength(length)
-    return StreamLength(seconds if clock.first is None else float(clock.now + usual), clock.closed > 0)
+    return StreamLength(seconds if clock.first is None else float(clock.now + seen.usual), clock.closed > 0)
 
 
 def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
@@ -469,13 +489,23 @@ class FrameCount:
     span: Fraction | None = None
     """Seconds from its first picture to its last, or None where they have no times."""
     has_audio: bool = False
+    paused: Fraction = Fraction(0)
+    """Seconds that pictures stand beyond the usual, of those that stand for more than `rates.PAUSE`."""
 
     @property
     def playable(self) -> int:
-        """Frames of its rate that its time has room for: of jittering clips there may be fewer than pictures."""
-        if self.span is None or self.rate is None or self.span * self.rate + Fraction(3, 2) > self.frames:
+        """Frames that are shown at its rate; not as many as pictures where the time from one to the next varies."""
+        return self.frames if self.rate is None else self.shown_at(self.rate)
+
+    def shown_at(self, rate: Fraction, pauses: bool = True) -> int:
+        """Return how many frames `decode.VideoDecoder` makes of it at a rate, with pauses or without."""
+        if self.rate is None:
             return self.frames
-        return max(1, math.floor(self.span * self.rate) + 1)
+        seconds = self.frames / self.rate
+        if self.span is not None:
+            seconds = self.span - (0 if pauses else self.paused) + 1 / self.rate
+        room = seconds * rate
+        return self.frames if abs(room - self.frames) <= Fraction(1, 2) else max(1, math.ceil(room - Fraction(1, 2)))
 
 
 def count_frames(path: Path | str) -> FrameCount:
@@ -487,24 +517,24 @@ def count_frames(path: Path | str) -> FrameCount:
     import av
 
     count, info = 0, None
-    times: list[int] = []  # the first and the last, in units of the stream
     with open_video(path) as (container, stream):
         stream.thread_count = 1
-        base = stream.time_base
+        clock = clock_of(container)
+        seen = _PacketTimes(clock)
         try:
             for packet in container.demux(stream):
-                if packet.size:
-                    count += 1
-                    if packet.pts is not None:
-                        times = [min(packet.pts, *times), max(packet.pts, *times)] if times else [packet.pts] * 2
+                if not packet.is_discard:  # what an edit list leaves out
+                    count += packet.size > 0
+                    seen.take(packet)
                 if info is None:
                     for frame in stream.decode(packet):
                         info = info or describe(container, stream, frame)
         except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             if info is None:
                 raise UnusableMedia("zero frames", plain_reason(error)) from None
+        seen.show()
     if info is None or not count:
         raise UnusableMedia("zero frames", "no packet holds a picture")
-    span = (times[1] - times[0]) * base if base and times and times[1] > times[0] else None
+    span = clock.now if clock.stamped and clock.now > 0 else None
     rate = info.rate or (exact_rate((count - 1) / span) if span else None)
-    return FrameCount(count, rate, info.height, info.width, span, info.has_audio)
+    return FrameCount(count, rate, info.height, info.width, span, info.has_audio, seen.paused)
