@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from footage import files
 from footage.data.audit import Audit
 from footage.data.ingest import builder, shards
 from footage.data.ingest.builder import assign_splits
@@ -147,6 +148,41 @@ def test_a_duplicate_is_taken_when_the_first_goes(tmp_path):
     again = ingest([root], tmp_path / "d", workers=0)
     assert [r.source for r in again.dataset.rows] == ["src/b.mkv", "src/c.mp4"] and again.decoded == 1
     assert pixels(again.dataset) == pixels(ingest([root], tmp_path / "e", workers=0).dataset)
+
+
+def test_what_is_held_out_is_never_trained_on_as_a_copy(tmp_path):
+    root, seeds = tmp_path / "src", {f"m{seed}.mp4": seed for seed in range(3)}
+    for name, seed in seeds.items():
+        clips.write(root / name, clips.moving(20, seed=seed))
+    first, second, _ = sorted(int(files.file_digest(root / name)[:13], 16) / 16**13 for name in seeds)
+    options = {"workers": 0, "heldout": (first + second) / 2}
+
+    def sides():
+        return {
+            row.source.partition("/")[2]: row.split for row in ingest([root], tmp_path / "d", **options).dataset.rows
+        }
+
+    before = sides()
+    held_out = next(name for name, side in before.items() if side == "heldout")
+    again = clips.moving(20, seed=seeds[held_out])
+    clips.write(root / "a.mkv", again, options={"crf": "30"})
+    clips.write(root / "b.mp4", [*again, *clips.moving(20, seed=9)])  # of which half is new
+    assert sides() == {**before, "b.mp4": "heldout"}
+    (root / held_out).unlink()
+    (root / "b.mp4").unlink()
+    after = sides()
+    assert after == {**{name: side for name, side in before.items() if name != held_out}, "a.mkv": "heldout"}
+    clips.write(root / "a.mkv", again, options={"crf": "28"})
+    assert sides() == after
+
+
+def test_of_copies_on_both_sides_the_held_out_one_stays(tmp_path):
+    for side, crf in (("train", "20"), ("val", "30")):
+        clips.write(tmp_path / "data" / side / "a.mkv", clips.moving(20, seed=1), options={"crf": crf})
+        clips.write(tmp_path / "data" / side / "b.mkv", clips.moving(20, seed=len(side)))
+    rows = ingest([tmp_path / "data"], tmp_path / "d", workers=0).dataset.rows
+    expected = {"data/train/b.mkv": "train", "data/val/a.mkv": "heldout", "data/val/b.mkv": "heldout"}
+    assert {row.source: row.split for row in rows} == expected
 
 
 def test_folder_of_pictures_and_a_long_clip_divided(tmp_path, monkeypatch):

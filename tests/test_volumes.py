@@ -1,5 +1,6 @@
 """Volumes: DICOM and NIfTI are read exactly, ingested without names, and come back as they were."""
 
+import itertools
 import json
 import os
 import secrets
@@ -260,6 +261,12 @@ def test_patients_stay_in_their_files_and_on_one_side(tmp_path, monkeypatch):
     larger = ingest((tmp_path / "scans",), tmp_path / "data", config, advise=False, quiet=True).dataset
     kept = {row.source: row.split for row in rows}
     assert len(larger.rows) == 7 and all(kept.get(row.source, row.split) == row.split for row in larger.rows)
+
+    for number, place in itertools.product(range(6), range(9)):  # all once more, as other patients, who come first
+        path, values = tmp_path / "scans" / "0" / f"{number}" / f"IM{place}", pixels(place * 100 + number)
+        write_slice(path, values, place, series=f"1.9.{number}", patient=f"copy {number}")
+    copied = ingest((tmp_path / "scans",), tmp_path / "data", config, advise=False, quiet=True).dataset
+    assert [(row.source, row.split) for row in copied.rows] == [(row.source, row.split) for row in larger.rows]
 
 
 def test_labels_of_folders_that_patients_share_are_taken(tmp_path):

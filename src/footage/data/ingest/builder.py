@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from footage import files
 from footage.data.ingest import shards
@@ -53,6 +55,8 @@ ENOUGH = 10
 VERSION = 3
 """Raised when the same options give other frames than before: everything is then decoded again."""
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
+HELD_OUT, KNOWN, NEW = range(3)
+"""Ranks of near-duplicates, of which the first stays: what is held out, what is in the dataset, what is new."""
 REDO = ""
 """Digest of options of a source that the next ingest tries again."""
 
@@ -142,6 +146,10 @@ class DatasetBuilder:
         self.workers, self.keep_duplicates, self.report = workers, keep_duplicates, report
         self.inner = folder / INNER
         self.earlier = shards.load_state(self.inner / "state.npz") or IngestState(options.heldout, {})
+        self.packed = {n: [place is not None for place in old.places] for n, old in self.earlier.sources.items()}
+        """Which clips of the sources of before are in the dataset."""
+        self.shown: dict[str, list[str]] = {}
+        """Contents of other sources that clips of a source show again, by its name: one for each such clip."""
         self.states: dict[str, SourceState] = {}
         """What there is of each source, by its name."""
         self.decoded = 0
@@ -283,29 +291,70 @@ class DatasetBuilder:
                 self.report("decode", done, len(jobs), name)
 
     def choose(self) -> tuple[list[Wanted], list[Rejection]]:
-        """Return the clips to keep, in order, and the near-duplicates among the others."""
+        """Return the clips to keep, in order, and the near-duplicates among the others; see `ranks`."""
         states = self.states
-        names = [source.name for source in self.listing.sources]
-        clips = [(name, i) for name in names for i in range(len(states[name].record.clips))]
+        clips = [(s.name, i) for s in self.listing.sources for i in range(len(states[s.name].record.clips))]
+        self.shown = {}
         if self.keep_duplicates:
             return clips, []
-        compared = [(name, i) for name, i in clips if states[name].record.comparable]
+        ranks = {
+            (source.name, i): rank
+            for source in self.listing.sources
+            if states[source.name].record.comparable
+            for i, rank in enumerate(self.ranks(source))
+        }
+        compared = sorted(ranks, key=ranks.__getitem__)
         self.report("compare", 0, len(compared), "")
         if not compared:
             return clips, []
         signatures = np.stack([states[name].signatures[i] for name, i in compared])
         seconds = [states[name].record.clips[i].frames / self.options.fps for name, i in compared]
-        left_out: set[Wanted] = set()
-        repeated = []
+        self.look_back([clip for clip in compared if ranks[clip] == NEW], signatures, seconds)
+        repeated: dict[Wanted, Rejection] = {}
         for pair in find_duplicates(signatures, seconds):
             name, i = compared[pair.clip]
             other, j = compared[pair.of]
             clip, first = states[name].record.clips[i], states[other].record.clips[j]
             detail = f"shows the same as {other}, {first.start:.2f} to {first.end:.2f} s"
-            repeated.append(Rejection(name, "near-duplicate", detail, clip.start, clip.end))
-            left_out.add((name, i))
+            repeated[name, i] = Rejection(name, "near-duplicate", detail, clip.start, clip.end)
+            if other != name:
+                self.shown.setdefault(name, []).append(states[other].record.content)
         self.report("compare", len(compared), len(compared), "")
-        return [clip for clip in clips if clip not in left_out], repeated
+        return [clip for clip in clips if clip not in repeated], [repeated[clip] for clip in clips if clip in repeated]
+
+    def ranks(self, source: Source) -> list[int]:
+        """Rank the clips of a source among near-duplicates, of which the first stays."""
+        record, stays = self.states[source.name].record, self.settled.get(source.name)
+        old = source.name if source.name in self.packed else self.renamed.get(record.content, "")
+        known = self.packed[old] if old and self.earlier.sources[old].record.content == record.content else []
+        if len(known) != len(record.clips):  # they were cut otherwise then
+            known = [any(known)] * len(record.clips)
+        ranks = []
+        for clip, packed in zip(record.clips, known, strict=True):
+            given = clip.split or (source.split if stays is None else None)
+            side = given or (stays and stays[0])
+            ranks.append(HELD_OUT if side == "heldout" and (packed or given) else KNOWN if packed else NEW)
+        return ranks
+
+    def look_back(self, new: Sequence[Wanted], signatures: npt.NDArray[np.uint8], seconds: Sequence[float]) -> None:
+        """Note which clips, the last ones of those compared, show again what an earlier ingest packed and is gone."""
+        here = {state.record.content for state in self.states.values()}
+        gone = sorted(
+            (old for old in self.earlier.sources.values() if old.split and old.record.content not in here),
+            key=lambda old: old.split != "heldout",
+        )
+        before = [
+            (old.record.content, mark, clip.end - clip.start)
+            for old in gone
+            for mark, clip, place in zip(old.signatures, old.record.clips, old.places, strict=True)
+            if place is not None and mark.shape == signatures.shape[1:]
+        ]
+        if not before or not new:
+            return
+        marks = np.concatenate([np.stack([mark for _, mark, _ in before]), signatures[-len(new) :]])
+        for pair in find_duplicates(marks, [length for *_, length in before] + [*seconds[-len(new) :]]):
+            if pair.of < len(before) <= pair.clip:
+                self.shown.setdefault(new[pair.clip - len(before)][0], []).append(before[pair.of][0])
 
     def refusal(self, rejections: Sequence[Rejection]) -> DatasetError:
         """Say why there is nothing to make a dataset of."""
@@ -327,7 +376,7 @@ class DatasetBuilder:
 
         Where they are `labelled` by folders, those of before whose folder is a side by now keep it as their label.
         """
-        stay, listed = self.settled(), self.listing.sources
+        stay, listed = self.settled, self.listing.sources
         groups = {source.name: files.json_digest(source.group) for source in listed if source.group}
         earlier: dict[str, str] = {}
         if self.earlier.heldout == self.options.heldout:
@@ -342,17 +391,51 @@ class DatasetBuilder:
             keep = counted(kept, "clip of before keeps its label", "clips of before keep their labels")
             self.listing.layouts.append(f"{keep}: delete the data set to have it labelled anew")
         sources = {source.name: source for source in self.listing.sources}
-        prescribed = [(groups[name], source.split) for name, source in sources.items() if name in groups]
+        keys = {name: groups.get(name, self.states[name].record.content) for name in sources}
+        prescribed = [(keys[name], source.split) for name, source in sources.items()]
         earlier |= {group: side for group, side in prescribed if side}
         earlier |= {group: side for group, side in prescribed if side == "heldout"}  # a group on both is held out
         clips = {name: self.states[name].record.clips for name, _ in wanted}
         free = [n for n, s in sources.items() if not s.split and any(c.split is None for c in clips.get(n, ()))]
-        contents = {name: groups.get(name, self.states[name].record.content) for name in free}
+        contents = self.joined({name: keys[name] for name in free}, keys, earlier)
         for name, side in assign_splits(contents, self.options.heldout, earlier).items():
             self.states[name].split = stay[name][0] or side if name in stay else side
         for name, source in sources.items():
             self.states[name].split = None if source.split else self.states[name].split
 
+    def joined(
+        self, contents: Mapping[str, str], keys: Mapping[str, str], earlier: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return by what the sides of sources are assigned, where one that mostly shows another again goes with that.
+
+        Args:
+            contents: what the side of a source is assigned by, of those that none is given for.
+            keys: the same of all sources.
+            earlier: sides assigned or given, by such keys.
+        """
+        key_of = {self.states[name].record.content: key for name, key in keys.items()}
+        leads: dict[str, str] = {}
+
+        def root(key: str) -> str:
+            while key in leads:
+                key = leads[key]
+            return key
+
+        for name, key in contents.items():
+            shown = Counter(root(key_of.get(content, content)) for content in self.shown.get(name, ()))
+            if key in earlier or key in leads or 2 * shown.total() < len(self.states[name].record.clips):
+                continue
+            lead = max(shown, key=lambda other: (earlier.get(other) == "heldout", shown[other]))
+            if lead != key:
+                leads[key] = lead
+        return {name: root(key) for name, key in contents.items()}
+
+    @functools.cached_property
+    def renamed(self) -> dict[str, str]:
+        """Names of sources that are not listed any more, by their contents."""
+        return {self.earlier.sources[name].record.content: name for name in self.gone}
+
+    @functools.cached_property
     def settled(self) -> dict[str, tuple[str | None, str | None]]:
         """Return the sources that are in the dataset, each with its side, None of an array, and its folder's label.
 
@@ -365,11 +448,10 @@ class DatasetBuilder:
             sides, labels = {row.source: row.split for row in rows}, {row.source: row.label for row in rows}
         if self.earlier.heldout != self.options.heldout:
             return {}
-        renamed = {before[name].record.content: name for name in self.gone}
         settled: dict[str, tuple[str | None, str | None]] = {}
         for source in self.listing.sources:
             record = self.states[source.name].record
-            old = source.name if source.name in before else renamed.get(record.content)
+            old = source.name if source.name in before else self.renamed.get(record.content)
             if old in sides and before[old].record.content == record.content and not source.asked:
                 prescribed = all(clip.split is not None for clip in record.clips)
                 if prescribed or before[old].split == sides[old]:  # not one that a table of then moved

@@ -304,7 +304,10 @@ class VolumeBuilder:
             self.spacing = self.spacing or self.found_spacing(parts)
             low, high = self.window or self.found_window(parts)
             scale = VolumeScale.of_window(low, high, parts[0].unit, self.spacing)
-            rows = self.pack(parts, scale, self.sides(parts, before))
+            order = {part.name: number for number, part in enumerate(parts)}
+            ranks: dict[Split | None, int] = {"heldout": 0, "train": 1, None: 2}  # the first of the same ones stays
+            ranked = sorted(parts, key=lambda part: ranks[before.get(part.name.split("-")[1])])
+            rows = sorted(self.pack(ranked, scale, self.sides(parts, before)), key=lambda row: order[row.source])
         if not rows:
             files.write_lines(self.folder / "rejected.jsonl", (asdict(row) for row in self.nameless))
             listed = "; ".join(f"{Path(r.source).name}: {r.reason}, {r.detail}" for r in self.rejections[:3])
