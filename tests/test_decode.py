@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.media.decode import CHUNK, VideoDecoder, read_window
+from footage.media.decode import CHUNK, FrameReader, VideoDecoder, read_window
 from footage.media.geometry import FITS, Orientation
 from footage.media.probe import UnusableMedia, probe
 from footage.media.reader import DamageLog, PictureDecoder, fit_frames, natural_key, open_original
@@ -287,14 +287,31 @@ def test_frames_are_gone_as_soon_as_they_were_shown(tmp_path):
     ("ending", "codec"),
     [("ts", "libx264"), ("mpg", "mpeg2video"), ("avi", "mpeg4"), ("h264", "libx264"), ("mp4", "libx264")],
 )
-def test_a_window_begins_where_it_is_asked_for(tmp_path, ending, codec):
+@pytest.mark.parametrize("steady", [False, True])
+def test_a_window_begins_where_it_is_asked_for(tmp_path, ending, codec, steady):
     """FFmpeg goes to a later key frame in some files, and to none in bare streams."""
     bits = np.arange(60)[:, None] >> np.arange(8) & 1  # each frame says its number, in eight bars
     frames = list(np.tile(np.repeat(bits * 200 + 20, 8, axis=1)[:, None, :, None], (1, 32, 1, 3)).astype(np.uint8))
     path = clips.write(tmp_path / f"a.{ending}", frames, codec=codec, options={"bf": "2", "g": "16"})
     for begin in (0, 7, 38, 50):
-        window, whole = read_window(path, begin / 25, 3, 1)
+        window, whole = read_window(path, begin / 25, 3, 1, steady)
         read = window.reshape(3, 32, 8, 8).mean(axis=(1, 3)) > 120
         assert (read @ (1 << np.arange(8))).tolist() == [begin, begin + 1, begin + 2] and whole
     window, whole = read_window(path, 58 / 25, 4, 1)
     assert len(window) == 4 and not whole
+
+
+def test_a_long_transport_stream_is_gone_into(tmp_path, monkeypatch):
+    path = clips.write(tmp_path / "a.ts", clips.moving(300, (32, 32)), options={"bf": "2", "g": "25"})
+    decoded, read = [], FrameReader._decoded
+
+    def counted(self, container, stream):
+        for frame in read(self, container, stream):
+            decoded.append(frame)
+            yield frame
+
+    monkeypatch.setattr(FrameReader, "_decoded", counted)
+    window, _ = read_window(path, 280 / 25, 3, steady=True)
+    few = len(decoded)
+    assert few < 150 and np.array_equal(window, read_window(path, 280 / 25, 3)[0])
+    assert len(decoded) - few >= 283, "times that may jump are followed from the beginning on"

@@ -158,7 +158,7 @@ class VideoCrops(Visits):
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return the middle of some frames of a video, uint8 (T, H, W, C)."""
         stretch = self._stretches["heldout" if index % 2 else "train"][index // 2]
-        window, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2])
+        window, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2], True)
         return middle_crop(window, self.shape)
 
     def visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
@@ -179,7 +179,7 @@ class VideoCrops(Visits):
         rng = np.random.Generator(np.random.Philox(key=[seed, visit], counter=[0, 0, split == "heldout", 2]))
         for _ in range(TRIES):
             start = stretch.first + first + int(rng.integers(starts))
-            window, whole = read_window(stretch.path, start / stretch.fps, frames, self.shape[2])
+            window, whole = read_window(stretch.path, start / stretch.fps, frames, self.shape[2], True)
             if whole:
                 break
         return np.stack([detailed_crop(window, self.shape, rng) for _ in range(CROPS)])

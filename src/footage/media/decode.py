@@ -42,8 +42,8 @@ CHUNK = 32
 """Frames in a chunk."""
 EARLY, HALF = Fraction(45, 100), Fraction(1, 2)
 """A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
-LEAD = Fraction(1)
-"""Seconds before what is wanted at which a key frame is looked for."""
+LEADS = (Fraction(1), Fraction(4), Fraction(16))
+"""Seconds before what is wanted at which a key frame is looked for, one after the other until one is found."""
 RGB, GREY, DEEP_RGB = "rgb24", "gray", "rgb48le"
 
 
@@ -75,7 +75,7 @@ class FrameReader:
         seconds: Fraction,
         anew: Callable[[], contextlib.AbstractContextManager[tuple[InputContainer, VideoStream]]],
     ) -> Iterator[tuple[VideoFrame, bool]]:
-        """Yield frames, as `frames` does, from a key frame on that stands `LEAD` before a time, or earlier.
+        """Yield frames, as `frames` does, from a key frame on that stands one of `LEADS` before a time, or earlier.
 
         All of them are yielded where time stamps do not tell where they stand, or no such key frame can be gone to.
 
@@ -88,21 +88,22 @@ class FrameReader:
         """
         import av
 
-        ahead = seconds - LEAD
-        if ahead <= 0 or clock.jumps or not clock.stamped or not stream.time_base:
+        if seconds <= LEADS[0] or clock.jumps or not clock.stamped or not stream.time_base:
             yield from self.frames(container, stream)
             return
         first, _ = next(FrameReader("off").frames(container, stream), (None, False))
         start = None if first is None else probe.time_of(first)
-        if start is not None:
+        for lead in LEADS:
+            if start is None or seconds <= lead:
+                break
             with contextlib.suppress(av.error.FFmpegError):  # it cannot be gone to
-                container.seek(math.floor((start + ahead) / stream.time_base), stream=stream)
+                container.seek(math.floor((start + seconds - lead) / stream.time_base), stream=stream)
                 frames = self.frames(container, stream)
-                head = next(frames, None)
-                time = None if head is None else probe.time_of(head[0])
-                if head is not None and time is not None and start < time <= start + ahead:
+                head, damaged = next(frames, (None, True))
+                time = None if head is None else probe.time_of(head)
+                if head is not None and time is not None and start < time <= start + seconds - LEADS[0] and not damaged:
                     clock.show(start, Fraction(0))
-                    yield head
+                    yield head, False
                     yield from frames
                     return
         with anew() as (container, stream):
@@ -430,7 +431,9 @@ def frames_each(path: Path | str) -> int:
     return reader.fields.frames_each
 
 
-def read_window(path: Path | str, seconds: float, count: int, channels: int = 3) -> tuple[Frames, bool]:
+def read_window(
+    path: Path | str, seconds: float, count: int, channels: int = 3, steady: bool = False
+) -> tuple[Frames, bool]:
     """Return `count` frames from a time on, uint8 (T, H, W, C), upright, and whether they are whole.
 
     They are not, where there are fewer, of which the last stands for the others, or some are damaged.
@@ -440,6 +443,8 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
         seconds: since its first frame.
         count: of the frames.
         channels: 1 for grey, 3 for RGB.
+        steady: whether its times are known not to jump (see `VideoInfo.jumps`): then an MPEG transport stream is gone
+            to by them. Program streams have too few, of which FFmpeg gives some to other frames after a jump.
 
     Raises:
         UnusableMedia: the file cannot be opened, or gives no frame at all.
@@ -448,7 +453,9 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
     whole = True
     with open_video(path) as (container, stream):
         stream.thread_count = 1
-        clock, usual = probe.clock_of(container), 1 / (stream.guessed_rate or stream.average_rate or Fraction(25))
+        clock = probe.clock_of(container)
+        clock.jumps = clock.jumps and not (steady and container.format.name == "mpegts")
+        usual = 1 / (stream.guessed_rate or stream.average_rate or Fraction(25))
         scale: Scaler | None = None
         near = FrameReader().frames_near(container, stream, clock, Fraction(seconds), partial(open_video, path))
         for frame, damaged in near:
@@ -461,7 +468,7 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
                 break
     if not frames:
         if seconds > 0:
-            return read_window(path, 0.0, count, channels)[0], False
+            return read_window(path, 0.0, count, channels, steady)[0], False
         raise UnusableMedia("zero frames", "no packet holds a picture")
     missing = count - len(frames)
     return np.stack(frames + frames[-1:] * missing), whole and not missing
