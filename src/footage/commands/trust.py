@@ -317,14 +317,12 @@ def detector(
 
     for name, value, least in (("clips", clips, training.LEAST), ("steps", steps, 1), ("within", within, 0)):
         require(value >= least, name, value, f"give at least {least}")
-    check_ending(to, ".safetensors")
-    console, info = make_console(quiet), (loaded := Model(model, "cpu")).info
-    shape = info.config.clip
+    to, console, info = check_ending(to, ".safetensors"), make_console(quiet), (loaded := Model(model, "cpu")).info
+    height, width = (shape := info.config.clip).height, shape.width
     if shape.frames < training.WINDOW:
-        problem = f"{info.name} makes clips of {counted(shape.frames, 'frame')}"
-        raise ConfigError(problem, f"a detector looks at {training.WINDOW}: give a model of more")
+        remedy = f"a detector looks at {training.WINDOW}: give a model of more"
+        raise ConfigError(f"{info.name} makes clips of {counted(shape.frames, 'frame')}", remedy)
     known = is_built_in(data) or (Path(data) / "dataset.json").exists()
-    height, width = shape.height, shape.width
     source: ClipSource = (
         open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
     )
