@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_an_unknown_ending_gets_the_list(tmp_path: Path) -> None:
 
 
 def test_arrays_are_no_sides_of_an_evaluation() -> None:
-    with pytest.raises(FootageError, match=r"ndarray is given: .*: save the clips of each side"):
+    with pytest.raises(FootageError, match=r"(?s)made is array.*: give a text or a path with its clips, saved"):
         footage.evaluate(np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))  # type: ignore[arg-type]
 
 
@@ -130,3 +131,61 @@ def test_public_names_are_there() -> None:
         assert getattr(footage, name) is not None
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = footage.no_such_thing
+
+
+WRONG: tuple[object, ...] = (None, -1, 3.5, [], ["a", "b"], {"a": 1}, b"x", np.zeros(2), "nope", Path("nope"), True)
+"""What nobody means by an argument, or means by some only."""
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("compact", {"model": "missing", "to": "out"}),
+        ("convert_evaluator", {"file": "missing", "network": "i3d", "to": "out"}),
+        ("embed", {"model": "missing", "videos": (), "to": "out.npz"}),
+        ("evaluate", {"made": "missing", "real": "missing"}),
+        ("generate", {"model": "missing", "to": "out"}),
+        ("highlights", {"videos": ("missing.mp4",)}),
+        ("ingest", {"sources": ("missing",), "to": "out"}),
+        ("join", {"clips": ("missing.mp4", "missing.mp4"), "to": "out.mp4"}),
+        ("load", {"model": "missing"}),
+        ("plan", {"data": "missing"}),
+        ("predict", {"model": "missing", "clip": "missing.mp4", "to": "out"}),
+        ("preset", {"name": "missing"}),
+        ("react", {"song": "missing.wav"}),
+        ("shots", {"videos": ("missing.mp4",), "method": "quick"}),
+        ("summary", {"videos": ("missing.mp4",)}),
+        ("train", {"data": "missing"}),
+        ("Dataset", {"folder": "missing"}),
+        ("IngestConfig", {"height": 0}),
+        ("Library", {"folder": "missing", "create": False}),
+        ("Model", {"folder": "missing"}),
+    ],
+)
+def test_wrong_arguments_are_errors_that_name_them(
+    name: str, given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is `given` of a function is refused too, so that nothing is done."""
+    monkeypatch.chdir(tmp_path)
+    function = getattr(footage, name)
+    for argument in inspect.signature(function).parameters:
+        for wrong in WRONG if argument not in ("lock", "keyring", "yes") else ():
+            try:
+                function(**{**given, argument: wrong})
+            except FootageError as error:
+                assert error.remedy, f"{argument} {wrong!r}: {error}"
+
+
+def test_one_thing_stands_for_a_list_of_one_and_names_for_their_list(tmp_path: Path) -> None:
+    with pytest.raises(FootageError, match='"missing" does not exist'):
+        footage.ingest("missing", tmp_path / "data")  # type: ignore[arg-type]
+    with pytest.raises(FootageError, match='there is no metric "fdv": did you mean "fvd"'):
+        footage.evaluate("shapes", "digits", metrics=("fdv", "kvd"), quiet=True)  # type: ignore[arg-type]
+    with pytest.raises(FootageError, match='there is no preset "conv3d-23": did you mean'):
+        footage.compare("shapes", presets=["conv3d-32", "conv3d-23"])  # type: ignore[arg-type]
+    with pytest.raises(FootageError, match=r"metrics is -1: give a text"):
+        footage.evaluate("shapes", "digits", metrics=-1)  # type: ignore[arg-type]
+    with pytest.raises(FootageError, match=r"seed is 'one': give a whole number"):
+        footage.load("stream-shapes", "cpu").generate(1, seed="one")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="minuts"):
+        footage.train("shapes", minuts=3)  # type: ignore[call-arg]

@@ -99,7 +99,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import footage` is quick."""
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(f"footage.{module}"), name)
+            value = getattr(importlib.import_module(f"footage.{module}"), name)
+            return importlib.import_module("footage.config.strict").checked(value) if name.islower() else value
     raise AttributeError(f'footage has no "{name}"')
 
 

@@ -745,6 +745,8 @@ def embed(
     """
     import numpy as np
 
+    if not videos:
+        raise ConfigError("no clips are given", "give videos, or folders of pictures")
     console, to = make_console(quiet), check_ending(to, ".npz")
     check_plain(videos, "its vectors", "export copies of the clips first")
     loaded = load(model, device)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
 import sys
-import typing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ from footage.commands.terminal import (
 )
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
-from footage.config.strict import field_texts, flat
+from footage.config.strict import argument_types, field_texts, flat
 from footage.errors import ConfigError, FootageError, KeyNeeded, nearest
 from footage.files import describe_fault
 from footage.files.locked import KEY_FILE, PASSPHRASE
@@ -192,12 +192,11 @@ def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen:
     """
     parameters, chooses = [], False
     fields: type | None = getattr(function, "fields_of", None)
-    # Only the parameters' types are looked up: those of the results need heavy imports.
-    hints = typing.get_type_hints(fields) if fields else {}
+    hints = argument_types(function)
     about = inspect.getdoc(getattr(function, "__wrapped__", function)) or ""
     texts = TEXTS | (field_texts(fields) if fields and chosen else {})
     for item in inspect.signature(function).parameters.values():
-        hint = hints[item.name] if fields else eval(item.annotation, function.__globals__)
+        hint = hints[item.name]
         default = item.default
         if item.name in POSITIONAL and item.kind is not item.KEYWORD_ONLY:
             hint = Annotated[hint, tyro.conf.Positional]
@@ -337,5 +336,6 @@ def _run(words: list[str]) -> None:
 def _complain(text: str) -> NoReturn:
     """Print an error and leave."""
     tell_follower(error=text)
-    print_marked(make_console(to_stderr=True), "error:", text, style="bold red")
+    with contextlib.suppress(OSError):  # nobody reads it
+        print_marked(make_console(to_stderr=True), "error:", text, style="bold red")
     sys.exit(2)

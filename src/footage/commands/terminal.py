@@ -178,6 +178,10 @@ class SafeConsole(Console):
             safe = segment.text.translate(dict.fromkeys(CONTROLS))
             yield segment if segment.control else Segment(safe, segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main` that whoever reads the output has gone."""
+        raise BrokenPipeError
+
 
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""

@@ -26,7 +26,7 @@ from footage.config.sections import (
     check_private,
     check_together,
 )
-from footage.config.strict import differences, flat, from_json, require_named, to_json
+from footage.config.strict import check_types, differences, flat, from_json, require_named, to_json
 from footage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Config:
     """The training loop."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         require_named(self, "configuration", "method")
         if self.net.method != self.method:
             known = " or ".join(f"--preset {name}" for name in USES[self.method].presets)

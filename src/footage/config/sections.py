@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from footage.config import registry
-from footage.config.strict import bounded, check_bounds, require, require_named
+from footage.config.strict import bounded, check_bounds, check_types, require, require_named
 from footage.errors import ConfigError, counted, nearest
 
 Shots = Literal["quick", "fine"]
@@ -94,6 +94,7 @@ class IngestConfig:
     """Name of the data set; None for that of its folder."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.channels in (1, 3), "channels", self.channels, "give 1 for grey or 3 for RGB")
         fits, codings = ("crop", "letterbox", "stretch"), ("auto", "raw", "jpeg")
         require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))

@@ -10,6 +10,8 @@ import inspect
 import itertools
 import json
 import math
+import numbers
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -126,6 +128,130 @@ def _value(hint: Any, item: Any, where: str) -> Any:
     return item
 
 
+KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path"}
+"""What arguments of public functions are called in errors, by their types."""
+
+
+def kinds_of(hint: Any) -> str:
+    """Return what an argument may be, in words, by its annotation."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, parts))
+    if typing.get_origin(hint) is tuple:
+        return f"a list, of {kinds_of(parts[0])} each"
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return " or ".join(kinds_of(part) for part in parts if part is not type(None))
+    return KINDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
+
+
+def fitting(hint: Any, item: Any, where: str) -> Any:
+    """Return an argument of a public function as its annotation has it: as the command line would give it.
+
+    A path may stand for a text and a text for a path, one thing for a list of one, a list of names for names with
+    commas between them, and a number of numpy for a number. Annotations that nothing is known of are not looked at.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return fitting(parts[0], item, where)
+    if isinstance(hint, types.UnionType) or origin is typing.Union:
+        return one_of(hint, item, where)
+    remedy = f"give {kinds_of(hint)}"
+    single = isinstance(item, (str, os.PathLike))
+    if origin is Literal:
+        require(isinstance(item, (str, int, float)) and item in parts, where, item, nearest(str(item), map(str, parts)))
+    elif origin is tuple:
+        require(single or (isinstance(item, Iterable) and not isinstance(item, (bytes, Mapping))), where, item, remedy)
+        items = (item,) if single else tuple(item)
+        each = parts[:1] * len(items) if parts[-1] is ... else parts
+        require(len(items) == len(each), where, item, f"give {len(each)} of them")
+        return tuple(map(fitting, each, items, itertools.repeat(where)))
+    elif origin is Mapping:
+        require(isinstance(item, Mapping), where, item, "give an object of named values")
+    elif hint is str:
+        if isinstance(item, (list, tuple)) and all(isinstance(part, str) for part in item):
+            return ",".join(item)
+        require(single, where, item, remedy)
+        return os.fspath(item)
+    elif hint is Path:
+        require(single, where, item, remedy)
+        return item if "://" in str(item) else Path(item)
+    elif hint is bool:
+        require(isinstance(item, (bool, numbers.Integral)) or type(item).__name__ == "bool", where, item, remedy)
+        return bool(item)
+    elif hint is int or hint is float:
+        require(isinstance(item, numbers.Real) and not isinstance(item, bool), where, item, remedy)
+        require(hint is float or item == item // 1, where, item, remedy)
+        return int(item) if hint is int else item
+    elif isinstance(hint, type) and origin is None and not getattr(hint, "_is_protocol", False):
+        require(isinstance(item, hint), where, item, remedy)
+    return item
+
+
+def one_of(hint: Any, item: Any, where: str) -> Any:
+    """Return an argument that may be of several kinds; see `fitting`."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if item is None and len(kinds) < len(typing.get_args(hint)):
+        return None
+    if len(kinds) == 1:
+        return fitting(kinds[0], item, where)
+    if any(isinstance(kind, type) and typing.get_origin(kind) is None and isinstance(item, kind) for kind in kinds):
+        return item
+    for kind in kinds:
+        with contextlib.suppress(ConfigError):
+            if kind is not str or not isinstance(item, (list, tuple)):
+                return fitting(kind, item, where)
+    saved = ' with its clips, saved as by Clip.of_frames(array).save("made/0.mp4")' if hasattr(item, "shape") else ""
+    raise ConfigError(f"{where} is {item!r:.{LONGEST_VALUE}}", f"give {kinds_of(hint)}{saved}")
+
+
+def check_types(config: Any) -> None:
+    """Refuse fields of a frozen dataclass that are not of their types, and bring the others to them; see `fitting`.
+
+    Fields with few values have errors of their own.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        hint, value = hints[field.name], getattr(config, field.name)
+        if not any(typing.get_origin(part) is Literal for part in (hint, *typing.get_args(hint))):
+            object.__setattr__(config, field.name, fitting(hint, value, field.name))
+        elif value is not None:
+            require(isinstance(value, (str, int)), field.name, value, f"give {kinds_of(hint)}")
+
+
+def argument_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a function's arguments, by name; that of its result would need heavy imports."""
+    fields = getattr(function, "fields_of", function if isinstance(function, type) else None)
+    if fields is not None:
+        return typing.get_type_hints(fields)
+    names = inspect.signature(function).parameters
+    return {name: eval(item.annotation, function.__globals__) for name, item in names.items()}
+
+
+@functools.cache
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a public function that refuses arguments that are not what it takes, before anything is done; `fitting`.
+
+    What it is not called with at all, and names that it does not have, are TypeErrors, as of any function.
+    """
+    signature, hints = inspect.signature(function), argument_types(function)
+
+    @functools.wraps(function)
+    def take(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)
+        for name, value in given.items():
+            given[name] = fitting(hints[name], value, name)
+        bound = inspect.BoundArguments(signature, given)
+        return function(*bound.args, **bound.kwargs)
+
+    return take
+
+
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Return the knobs in which two configurations of one kind differ: dotted name -> (old, new)."""
     a, b = flat(to_json(old)), flat(to_json(new))
@@ -171,7 +297,7 @@ def method_arguments_of(
     def decorate(method: Callable[[Owner, Fields], Result]) -> Callable[Concatenate[Owner, P], Result]:
         @functools.wraps(method)
         def take(owner: Owner, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-            return method(owner, kind(*args, **kwargs))
+            return method(owner, checked(kind)(*args, **kwargs))
 
         _describe(take, kind, inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         return take

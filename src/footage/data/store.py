@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
+from footage.config.strict import fitting
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
 from footage.errors import ConfigError, DatasetError, LockError, counted, meant
@@ -407,7 +408,7 @@ class Dataset:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        address = remote.address_of(folder)
+        address = remote.address_of(folder := fitting(Path, folder, "folder"))
         self.folder, self.place = Path(folder), address or str(folder)
         self.info = read_dataset_info(folder)
         self._held: HeldFiles | None = None

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
+from footage.config.strict import fitting
 from footage.errors import MediaError, counted
 from footage.media.dicom import write_dicom
 from footage.media.encode import chunked, write_clip
@@ -194,7 +195,7 @@ class Clip:
         Raises:
             MediaError: an unknown suffix, or a full disk; or what is no volume is to be one.
         """
-        path = Path(path)
+        path = Path(fitting(Path, path, "path"))
         if path.name.lower().endswith(VOLUME_SUFFIXES):
             if self.deep is None or self.volume is None:
                 raise MediaError(f'"{path.name}" is for volumes, and this is a clip', "give an .mp4 file")

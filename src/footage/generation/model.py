@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.config import ClipConfig
-from footage.config.strict import method_arguments_of
+from footage.config.strict import fitting, method_arguments_of
 from footage.config.words import check_length, unknown_words
 from footage.errors import ConfigError, counted, nearest
 from footage.generation import convert as conversions
@@ -63,7 +63,7 @@ class Model:
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu") -> None:
-        self.folder = model_folder(folder)
+        self.folder = model_folder(fitting(Path, folder, "folder"))
         self.sampler: Sampler
         self.info: ModelInfo
         self.sampler, self.info = load_model(self.folder, find_device(device).device)

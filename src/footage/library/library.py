@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
+from footage.config.strict import fitting
 from footage.errors import LibraryError
 from footage.files import locked
 from footage.library import additions, edits, seen, similarity
@@ -71,7 +72,7 @@ class Library:
     """
 
     def __init__(self, folder: Path | str, *, create: bool = True) -> None:
-        remote.refuse_address(folder, "the library")
+        remote.refuse_address(folder := fitting(Path, folder, "folder"), "the library")
         self.folder = Path(folder)
         self._storage = Storage(self.folder, create=create)
         self._database = self._storage.database

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from footage.config.strict import fitting
 from footage.errors import TrainingError
 
 
@@ -36,7 +37,7 @@ def find_device(device: str = "auto", precision: str = "auto") -> ComputeDevice:
         TrainingError: the device that was asked for is not there, or has no such arithmetic.
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
+    if (device := fitting(str, device, "device")) == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there.get(device.partition(":")[0], False):
         raise TrainingError(f'there is no device "{device}" here', f"give one of {[d for d in there if there[d]]}")

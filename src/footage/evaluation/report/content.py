@@ -208,10 +208,6 @@ def report_path(
     """
     if not subjects:
         raise ConfigError("nothing is given to be measured", "give a model, a run, a dataset or a folder of clips")
-    for given in (*subjects, real):
-        if given is not None and not isinstance(given, str | Path):  # from Python
-            remedy = 'save the clips of each side, as by Clip.of_frames(array).save("made/0.mp4"), and name the folders'
-            raise ConfigError(f"{type(given).__name__} is given: folders, data sets and models are measured", remedy)
     unmeasured = [subject for subject in subjects if Path(subject).suffix != ".json"]
     if real is None and unmeasured:
         raise ConfigError(
