@@ -26,6 +26,7 @@ NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
 
 
 NIGHTLY = (
+    "test_cli.py::test_every_command_prints_one_json_document_or_none",
     "test_cli.py::test_every_verb_speaks_to_a_terminal_of_ascii[train ",
     "test_cluster.py::test_a_cluster_by_its_address",
     "test_cluster.py::test_clips_figures_and_larger_videos_are_the_same",

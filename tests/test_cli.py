@@ -422,3 +422,96 @@ def test_read_only_disk_is_named(
     said = " ".join(capsys.readouterr().err.split())
     assert "error: " in said and ("read-only" in said or "Read-only file system" in said) and str(tmp_path) in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_reader_that_has_gone_ends_a_command_with_141() -> None:
+    """`footage models | head -0`, with what is printed too long for the pipe to hold: rich would end it with 1."""
+    code = "from footage.commands.main import main; main(['models', 'nowhere'])"
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", encoding="utf-8") as pipe:
+        done = subprocess.run([sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+ANSWERS = {
+    "audit {data} --no-advise": 0,
+    "compact {model} --to half": 0,
+    "detect {clip}": 4,
+    "erase nobody --from {data} --yes": 2,
+    "evaluate {data} {data} --metrics motion --clips 2 --frames 4": 0,
+    "evaluator list": 0,
+    "export {data} --webdataset shards": 0,
+    "film missing.json": 2,
+    "generate {model} --to clips --count 1": 0,
+    "generate missing --to clips": 2,
+    "ingest {clip} --to data --no-advise --min-frames 4": 0,
+    "interpolate {clip} --slow 2x --to slow.mp4": 0,
+    "library add {library} {clip}": 0,
+    "library album {library}": 0,
+    "library duplicates {library}": 0,
+    "library edit {library} 1 --title new": 0,
+    "library effects {library} 1": 2,
+    "library export {library} 1 --to clips.zip": 0,
+    "library find {library} {clip}": 0,
+    "library gc {library}": 0,
+    "library history {library}": 0,
+    "library list {library}": 0,
+    "library list missing": 2,
+    "library rate {library} 1 --stars 4": 0,
+    "library redo {library}": 0,
+    "library remove {library} 2": 0,
+    "library render {library} 1": 0,
+    "library restore {library} 2": 0,
+    "library search {library} clip": 0,
+    "library show {library} 1": 0,
+    "library similar {library} 1": 0,
+    "library tag {library} 1 --add new": 0,
+    "library taste {library}": 0,
+    "library undo {library}": 0,
+    "library verify {library}": 0,
+    "library view {library}": 0,
+    "lock missing": 2,
+    "models .": 0,
+    "models missing": 0,
+    "privacy missing {data}": 2,
+    "react {clip} --to page.html": 2,
+    "shots {clip} --method quick": 0,
+    "sliders {model} --to sliders.png": 0,
+    "template list": 0,
+    "verify {clip}": None,
+}
+"""Commands with what they are given, and their exit status; None for one that depends on the machine."""
+UNASKED = "demo plan train compare evaluator play predict translate talk upscale join summary highlights effects"
+UNASKED += " completion doctor manual reconstruct embed push pull serve library detector unlock"
+UNASKED_OF = "evaluator train, evaluator convert, library embed, library purge"
+"""Those that take long, run until they are stopped, or are asked for JSON elsewhere."""
+
+
+def test_every_command_prints_one_json_document_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_tiny_model(tmp_path / "model")
+    filled(tmp_path, 2).close()
+    places = {name: tmp_path / name for name in ("model", "data", "library")} | {"clip": tmp_path / "clip 0.mp4"}
+    run("ingest", str(tmp_path), "--to", str(places["data"]), "--size", "16x16", "--min-frames", "4", "--no-advise")
+    wrong = []
+    for line, expected in ANSWERS.items():
+        capsys.readouterr()
+        words = [word.format(**places) for word in line.split()]
+        status, said = run(*words, "--json"), capsys.readouterr()
+        known = status == expected or (expected is None and status in (0, 1, 3, 4))
+        try:
+            alone = said.err.startswith("error: ") and not said.out if status == 2 else json.loads(said.out) is not ...
+        except ValueError:
+            alone = False
+        if not (known and alone) or " object at 0x" in said.out:
+            wrong.append((line, status, said.out[:300], said.err[-300:]))
+    assert wrong == []
+
+
+def test_commands_are_asked_for_json() -> None:
+    asked = {" ".join(line.split()[: 2 if line.split()[0] in cli.GROUPS else 1]) for line in ANSWERS}
+    grouped = {f"{group} {name}" for group, names in cli.GROUPS.items() for name in names}
+    assert asked | {*UNASKED.split(), *UNASKED_OF.split(", ")} == {*cli.VERBS, *grouped}

@@ -210,7 +210,7 @@ def template(
     edit: Path | None = None,
     encoding: EncodingOptions = DEFAULT_ENCODING,
     quiet: bool = False,
-) -> Path | None:
+) -> Path | list[str]:
     """Make a film of your clips by a template: for a birth, a graduation, or one of your own.
 
     Beside the film stand its timeline and what a model made; with --library the studio opens them too. footage template
@@ -226,6 +226,9 @@ def template(
         music: a file that is heard, in place of the template's music.
         font: of the titles; needed for writings that DejaVu Sans does not have.
         edit: copy the template into this folder, to be changed there, and make no film.
+
+    Returns:
+        The film, or the folder with --edit; the names of the templates for list.
     """
     import contextlib
 
@@ -236,8 +239,7 @@ def template(
 
     console = make_console(quiet)
     if str(name) == "list":
-        list_templates(console)
-        return None
+        return list_templates(console)
     if edit is not None:
         console.print(f"to be changed: {copy_template(name, edit)}")
         return edit
@@ -259,8 +261,8 @@ def template(
     return target
 
 
-def list_templates(console: Console) -> None:
-    """Print the templates that come along: what for, their slots, and the names that their titles have."""
+def list_templates(console: Console) -> list[str]:
+    """Print the templates that come along: what for, slots, the names that titles have; return their own names."""
     from rich.table import Table
 
     from footage.generation.cutting.templates import find_template, template_folders
@@ -271,6 +273,7 @@ def list_templates(console: Console) -> None:
         slots = [f"{slot} {part.least}{'+' if part.most is None else ''}" for slot, part in told.slots.items()]
         table.add_row(known, told.about, ", ".join(slots), ", ".join(told.names))
     console.print(table)
+    return list(template_folders())
 
 
 def read_pairs(pairs: tuple[str, ...], flag: str, first: str = "") -> dict[str, str]:

@@ -435,6 +435,9 @@ class Dataset:
             )
         self._begin()
 
+    def __str__(self) -> str:
+        return self.place
+
     def _begin(self) -> None:
         self._opened: dict[str, Stored | JpegFile] = {}
         self._tracks: dict[str, npt.NDArray[np.int16]] = {}

@@ -172,7 +172,11 @@ class _RealSide:
 
     @property
     def sources(self) -> list[str]:
-        return [span.source for span in self.spans]
+        return [self.source_of(span) for span in self.spans]
+
+    def source_of(self, span: Span) -> str:
+        """Return what a clip was cut from; of what is drawn, the data set with the clip's number."""
+        return span.source if span.name or span.file else f"{self.clips.source.name} {span.index}"
 
     @functools.cached_property
     def repeated(self) -> frozenset[str]:
@@ -455,7 +459,7 @@ class PrivacyAuditor:
                 window = self.members.clips.windows[int(found.windows[number])]
                 pair = ExposedPair(
                     clip=self.members.name_of(window.span),
-                    source=window.span.source,
+                    source=self.members.source_of(window.span),
                     start=window.start,
                     seed=self.seed + int(found.made[number]),
                     space=found.space.name,
@@ -513,7 +517,7 @@ class PrivacyAuditor:
         scores = [side.scores(rows, critics, self.seed) for side, rows in sides]
         spread = scores[1].std(dim=0, unbiased=False).clamp(min=1e-6)  # one critic counts as much as another
         members, others = ((side / spread).sum(dim=1) for side in scores)
-        sources = [[side.spans[row].source for row in rows] for side, rows in sides]
+        sources = [[side.source_of(side.spans[row]) for row in rows] for side, rows in sides]
         return "critics", "the logits of the run's critics, as they are now", members, others, sources
 
 
