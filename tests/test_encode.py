@@ -295,6 +295,19 @@ def test_a_video_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert rendered(target.to) == 3 and list(tmp_path.iterdir()) == [target.to]
 
 
+def test_pictures_are_on_the_disk_before_the_note_that_they_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    to, rate = tmp_path / "frames", Fraction(25)
+    target = segments.VideoTarget(to, (32, 48), rate, 1 / rate, UNKNOWN_COLOUR, False, EncodingOptions(), {}, {})
+    with segments.SegmentWriter(target) as parts:
+        parts.write(((picture, number) for number, picture in enumerate(clip(3))), 0)
+        saved = [*sorted(parts.frames.glob("*.png")), parts.note(0)]
+        assert len(saved) == 4 and flushed[-4:] == [path.stat().st_ino for path in saved]
+
+
 def test_segments_of_another_rate_depth_or_mark_are_not_taken(tmp_path: Path) -> None:
     target = segments.VideoTarget(
         tmp_path / "a.mp4", (32, 48), Fraction(25), Fraction(1, 50), UNKNOWN_COLOUR, False, EncodingOptions(), {}, {}

@@ -206,7 +206,11 @@ class SegmentWriter:
                 shown = unstamped(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
                 segment = ((picture, stamps.popleft()) for picture in marked_frames(shown, target.message))
                 if target.pictures:
-                    count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
+                    done = number * SEGMENT_FRAMES
+                    count = save_frames(self.frames, (picture for picture, _ in segment), done)
+                    for each in range(done, done + count):  # the note says that they are whole
+                        with open(self.frames / f"{each:06d}.png", "rb+") as saved:
+                            os.fsync(saved.fileno())
                 else:
                     with (
                         files.replacing(self.file(number)) as temporary,
