@@ -187,7 +187,6 @@ def test_a_precision_that_takes_more_than_1_db_is_refused(
     assert about.fall <= 1 and about.beside == "model"
     assert before["move.onnx"] == (page / "web" / "move.onnx").read_bytes(), "small steps add up for ever"
     monkeypatch.setattr(export, "LEVELS", 1)  # weights of three levels
-    monkeypatch.setattr(export.PrecisionJudge, "costly", lambda _: frozenset())
     monkeypatch.setattr(export, "STEPS", {"int8": ("int8 weights", "int8 some weights")})
     for folder in ("onnx", "new"):
         with pytest.raises(ModelError, match=r"int8 takes \d+\.\d dB .*, more than 1 dB: choose fp16 or fp32$"):
