@@ -326,13 +326,16 @@ def test_the_first_sheet_comes_by_time_and_rows_say_the_threads(
     assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [16]
 
 
-def test_a_short_training_on_few_clips_has_the_held_out_gap(tmp_path: Path) -> None:
+def test_a_short_training_on_few_clips_has_the_held_out_gap_and_says_what_to_do_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The rows before the 500th clip have it too, as have data sets of some 20 clips."""
     for number in range(6):
         write(tmp_path / "clips" / f"{number}.mp4", moving(8, (32, 32), number))
     sizes = IngestConfig(height=32, width=32, min_frames=4, heldout=0.2, workers=0)
     footage.ingest((tmp_path / "clips",), tmp_path / "data", sizes, advise=False, quiet=True)
-    run = footage.train(str(tmp_path / "data"), CONFIG, out=tmp_path / "run", clips=52, quiet=True)
+    run = footage.train(str(tmp_path / "data"), CONFIG, out=tmp_path / "my run", clips=52)
+    assert f"new clips: footage generate '{run.path}' --to clips (before 4,000" in capsys.readouterr().out
     (row,) = [row for row in read_lines(run.path / "metrics.jsonl") if "clips_per_second" in row]
     assert {"clip_heldout_gap", "sparse_heldout_gap"} <= row.keys()
 

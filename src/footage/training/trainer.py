@@ -562,7 +562,8 @@ class Trainer:
         ]
         if isinstance(self.method.sampler(), Generates) and reason != "interrupted":
             early = f" (before {WARM_UP:,} clips a model mostly shows colours and places)"
-            lines.append(f"new clips: footage generate {path}" + early * (progress.clips_seen < WARM_UP))
+            made = f"new clips: footage generate {path} --to clips"
+            lines.append(made + early * (progress.clips_seen < WARM_UP))
         if self.private is not None:
             epsilon = spent(progress.history, self.private.delta)
             lines.append(
