@@ -94,7 +94,7 @@ def show(name: str, found: PrivacyAudit) -> None:
         print(
             f"  {attack.name:<11} AUC {of.auc:.3f} ({of.auc_low or 0:.3f} to {of.auc_high or 1:.3f}), "
             f"by chance {of.chance:.2%}: {'tells' if attack.tells else 'tells nothing'}; "
-            f"at 1% {of.true_positives:.1%} ({of.positives_low:.1%} to {of.positives_high:.1%})"
+            f"at 1% {of.true_positives or 0:.1%} ({of.positives_low or 0:.1%} to {of.positives_high or 1:.1%})"
         )
 
 

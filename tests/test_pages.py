@@ -38,7 +38,7 @@ def test_a_name_that_is_not_known_is_an_error() -> None:
 def test_tables() -> None:
     table = '{% from "macros.html" import table %}{{ table(rows, heads) }}'
     shown = filled(table, heads=("name", "clips", ""), rows=[("a", 12000, "rare")])
-    assert "<th>clips</th>" in shown and '<td class="number">12,000</td>' in shown
+    assert '<th class="number">clips</th>' in shown and '<td class="number">12,000</td>' in shown
     assert "<td>a</td>" in shown and '<td class="remark">rare</td>' in shown
     shown = filled(table, heads=(), rows=[("flip", False), ("sizes", (1, 2)), ("clips", 12000)])
     assert "<tr><th>flip</th><td>no</td></tr>" in shown and "<td>1, 2</td>" in shown and "<td>12000</td>" in shown

@@ -18,7 +18,7 @@ import functools
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from footage import __version__
-from footage.data.clips import ClipSource, Span, Window
+from footage.data.clips import ClipSource, Span, Window, named_one_by_one
 from footage.data.store import Frames
 from footage.errors import ConfigError, ModelError, counted
 from footage.evaluation.clip_sets import ClipSet, ClipShape, GeneratedClips, RealClips, one_clip
@@ -42,7 +42,7 @@ from footage.evaluation.memorisation import REPEATED
 from footage.evaluation.report.content import write_samples
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
-from footage.metrics.bootstrap import FALSE_POSITIVES, LEVEL, Separation, separate
+from footage.metrics.bootstrap import FALSE_POSITIVES, LEVEL, Separation, chance_of_lowest, separate
 from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import nearest
 from footage.models.adversarial.critics import Critics
@@ -93,7 +93,8 @@ class ExposedPair:
     ratio: float
     """Of its distance to that usual of clips that were not trained on, both as parts of those to other real clips."""
     recognised: bool
-    """Whether it is below REPEATED in a space, and below that of every clip that was not trained on."""
+    """Whether it is below REPEATED in a space, and below that of every clip that was not trained on, and more are than
+    by chance."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,11 @@ class PrivacyAudit:
     """What has to be known before any figure is believed."""
     guarantee: dict[str, Any] | None = None
     """What the model's card says of differential privacy."""
+    doubtful: int = 0
+    """Clips that come nearer than any unseen one and yet are not recognised: as many do by chance, or nobody knows."""
+    doubt: float = 1.0
+    """How often as many of them do by chance, in the space where that is least; 1 where no unseen clip is of their
+    labels."""
 
     @property
     def recognised(self) -> int:
@@ -152,6 +158,14 @@ class PrivacyAudit:
             return (
                 f"no single clip stands out, but scores by {best.name} tell the clips of the training from others "
                 f"(AUC {best.separation.auc:.2f}): train shorter, augment, or train with --privacy.epsilon"
+            )
+        if self.doubtful:
+            unseen = counted(self.other_sources, "unseen source")
+            but = f"beside {unseen} as many do by chance ({self.doubt:.0%} of the time)"
+            but = but if self.doubt < 1 else "no unseen clip has their labels"
+            return (
+                f"no clip is named: {counted(self.doubtful, 'clip comes', 'clips come')} nearer than any unseen one, "
+                f"but {but}; give more unseen clips of the same kinds: --held-out DATA, or footage ingest --heldout"
             )
         if math.comb(self.member_sources + self.other_sources, self.member_sources) * (1 - self.level) < 1:
             sides = f"{counted(self.member_sources, 'source')} beside {self.other_sources}"
@@ -187,6 +201,12 @@ class _RealSide:
         """Return a clip's name, with its number where it has none, or other folders have clips of the same."""
         name = span.name or self.clips.source.name
         return f"{name} {span.index}" if not span.name or name in self.repeated else name
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, str]:
+        """The label of each source that has one, of its first clip."""
+        names = self.clips.source.labels
+        return {span.source: names[span.label] for span in reversed(self.spans) if span.label >= 0}
 
     def known(self, labels: Sequence[str]) -> dict[int, int]:
         """Return the clips whose label a model knows, in their order: number -> class; of one without labels all."""
@@ -292,10 +312,29 @@ class _Nearness:
         return cls(space, members / scale, others / scale, windows, numbers[windows], own)
 
     @property
-    def recognised(self) -> Tensor:
+    def near(self) -> Tensor:
         """Whether each member stands out, (M,): also by itself, since a clip unlike all others has a low ratio too."""
         near = (self.members < REPEATED) & (self.plain < REPEATED)
         return near & (self.members < self.others.min()) & self.space.names_clips
+
+    def chance(self, sources: Sequence[Sequence[str]], kinds: Sequence[Mapping[str, str]], seed: int) -> float:
+        """Return how often as many sources of members stand out by chance as do: 1 where none does.
+
+        Args:
+            sources: of members (M,) and of others (N,).
+            kinds: what the sources of either are compared by, of those that can be judged.
+            seed: of the draws.
+        """
+        values, named = list[list[float]](), list[list[str]]()
+        for names, clips, known in zip(sources, (self.members, self.others), kinds, strict=True):
+            least: dict[str, float] = {}
+            for source, value in zip(names, clips.tolist(), strict=True):
+                if source in known:
+                    least[source] = min(value, least.get(source, math.inf))
+            values.append(list(least.values()))
+            named.append([known[source] for source in least])
+        out = {source for source, near in zip(sources[0], self.near.tolist(), strict=True) if near} & kinds[0].keys()
+        return chance_of_lowest(*values, len(out), named, seed=seed) if out else 1.0
 
 
 class PrivacyAuditor:
@@ -372,13 +411,29 @@ class PrivacyAuditor:
             self.notes.append("the model was chosen by the clips that were held out: it knows a little of them too")
         if len(self.others.spans) * FALSE_POSITIVES < 1:
             self.notes.append(
-                f"{counted(len(self.others.spans), 'other clip')}: too few for {FALSE_POSITIVES:.0%} of false "
-                "positives; true positives are counted at none"
+                f"{counted(len(self.others.spans), 'other clip')}: too few to say how many are found at "
+                f"{FALSE_POSITIVES:.0%} false ones, which takes {math.ceil(1 / FALSE_POSITIVES)}"
             )
+
+    @functools.cached_property
+    def kinds(self) -> list[dict[str, str]]:
+        """What sources of members and of others are compared by, of those that can be: labels that both sides have."""
+        sides = (self.members, self.others)
+        labelled = all(side.kinds for side in sides) and not named_one_by_one(self.members.kinds.values())
+        told = [side.kinds if labelled else dict.fromkeys(side.sources, "") for side in sides]
+        return [{name: kind for name, kind in told[0].items() if kind in told[1].values()}, told[1]]
 
     def audit(self) -> PrivacyAudit:
         """Compare."""
         sides = (self.members, self.others)
+        if unlike := [source for source in self.members.sources if source not in self.kinds[0]]:
+            labels = sorted({self.members.kinds.get(source, "nothing") for source in unlike})
+            named = ", ".join(labels[:NAMED]) + (" and others" if len(labels) > NAMED else "")
+            self.notes.append(
+                f"no unseen clip is labelled {named}: of {counted(len(unlike), 'clip')} of the training it cannot be "
+                "said whether they are recognised; give --held-out DATA with such clips, or ingest with more held out "
+                "(--heldout)"
+            )
         near = [found for space in self._spaces() if (found := _Nearness.of(space, sides)) is not None]
         sources = [self.members.sources, self.others.sources]
         kept: list[tuple[str, str, Tensor, Tensor, list[list[str]]]] = [
@@ -391,7 +446,11 @@ class PrivacyAuditor:
         for name, about, members, others, of in kept:
             told = separate(members, others, *of, seed=self.seed, level=level)
             attacks.append(MembershipAttack(name, about, told, told.chance <= 1 - level))
-        pairs, exposures = self._exposed(near)
+        naming = [found for found in near if found.space.names_clips]
+        chances = {found.space.name: found.chance(sources, self.kinds, self.seed) for found in naming}
+        sure = {name for name, chance in chances.items() if chance <= (1 - LEVEL) / len(naming)}
+        pairs, exposures = self._exposed(near, sure, {attack.name for attack in attacks if attack.tells})
+        standing = torch.stack([found.near for found in near]).any(dim=0).sum() if near else 0
         return PrivacyAudit(
             model=self.model.info.name,
             data=self.members.clips.source.name,
@@ -406,6 +465,8 @@ class PrivacyAuditor:
             pairs=tuple(pairs[:WORST]),
             notes=tuple(self.notes),
             guarantee=self.model.info.extra.get("privacy"),
+            doubtful=int(standing) - sum(exposure.recognised for exposure in exposures),
+            doubt=min(chances.values(), default=1.0),
         )
 
     def frames_of(self, pair: ExposedPair) -> tuple[Frames, Frames]:
@@ -450,9 +511,18 @@ class PrivacyAuditor:
         joined = [np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)]
         yield _Space(title, "nearest in features of networks", joined, whole=True)
 
-    def _exposed(self, near: Sequence[_Nearness]) -> tuple[list[ExposedPair], list[SourceExposure]]:
-        """Return what is nearest to each member, and what is told of each source of which anything is, worst first."""
-        seen = {row for found in near for row in found.recognised.nonzero()[:, 0].tolist()}
+    def _exposed(
+        self, near: Sequence[_Nearness], sure: Collection[str], telling: Collection[str]
+    ) -> tuple[list[ExposedPair], list[SourceExposure]]:
+        """Return what is nearest to each member, and what is told of each source of which anything is, worst first.
+
+        Args:
+            near: of each space.
+            sure: names of spaces in which more members stand out than do by chance.
+            telling: names of those that tell members from others.
+        """
+        rows = {row for found in near if found.space.name in sure for row in found.near.nonzero()[:, 0].tolist()}
+        seen = {row for row in rows if self.members.sources[row] in self.kinds[0]}
         worst: dict[str, ExposedPair] = {}
         for found in near:
             for number in range(len(found.members)) if found.space.names_clips else ():
@@ -470,7 +540,7 @@ class PrivacyAuditor:
                     worst[pair.clip] = pair
         pairs = sorted(worst.values(), key=lambda pair: pair.ratio)
         copies: dict[str, Counter[str]] = {}
-        for space in (found.space for found in near if found.space.whole):
+        for space in (found.space for found in near if found.space.whole and found.space.name in {*sure, *telling}):
             made, members, others = space.rows
             usual = nearest(others, members)[0].median()
             gaps, windows = (found[:, 0] for found in nearest(made, members))

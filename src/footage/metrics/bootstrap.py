@@ -107,11 +107,11 @@ class Separation:
     auc_low: float | None
     """Interval over sources, see `area_interval`; None where there are too few of them."""
     auc_high: float | None
-    true_positives: float
-    """Part of the members above all but FALSE_POSITIVES of the others."""
-    positives_low: float
+    true_positives: float | None
+    """Part of the members above all but FALSE_POSITIVES of the others; None where that is less than one of them."""
+    positives_low: float | None
     """Interval of Clopper and Pearson 1934, as if each source were one clip."""
-    positives_high: float
+    positives_high: float | None
     chance: float = 1.0
     """How often members have as high an area by chance: of a permutation test over sources, one-sided."""
 
@@ -152,10 +152,11 @@ def separate(
     low = high = None
     if min(map(len, sizes)) >= LEAST_SOURCES:
         low, high = area_interval(between, sizes[0], sizes[1], level)
-    allowed = int(FALSE_POSITIVES * len(others))
+    chance = chance_of_area(sums.T, size, first, seed)
+    if (allowed := int(FALSE_POSITIVES * len(others))) == 0:
+        return Separation(auc, low, high, None, None, None, chance)
     found = float((members > others.sort(descending=True).values[allowed]).double().mean())
-    positives = clopper_pearson(round(found * first), first, level)
-    return Separation(auc, low, high, found, *positives, chance_of_area(sums.T, size, first, seed))
+    return Separation(auc, low, high, found, *clopper_pearson(round(found * first), first, level), chance)
 
 
 def chance_of_area(sums: Tensor, sizes: Tensor, first: int, seed: int) -> float:
@@ -180,6 +181,39 @@ def chance_of_area(sums: Tensor, sizes: Tensor, first: int, seed: int) -> float:
     chosen = torch.zeros(len(rows), count).double().scatter_(1, torch.from_numpy(rows), 1.0)
     areas = ((chosen @ sums) * (1 - chosen)).sum(dim=1) / ((chosen @ sizes) * ((1 - chosen) @ sizes))
     return float((areas >= areas[0] - 1e-9).double().mean())
+
+
+def chance_of_lowest(
+    members: Sequence[float],
+    others: Sequence[float],
+    count: int,
+    kinds: Sequence[Sequence[str]] = (),
+    *,
+    seed: int = 0,
+) -> float:
+    """Return how often at least `count` members are below all others by chance, if sides tell nothing of the values.
+
+    The precedence test (Nelson 1963), by permutation: sides are drawn anew PERMUTED times, among values of one kind.
+    Without kinds its value is known: the product of (M - k) / (M + N - k) for k from 0 to `count` - 1.
+
+    Args:
+        members: a value of each of M members.
+        others: likewise, N.
+        count: members that are below all others.
+        kinds: the kinds of members and of others; none where all are of one.
+        seed: of the draws.
+    """
+    values, first = np.array([*members, *others]), len(members)
+    named = np.array([kind for side in kinds for kind in side] or [""] * len(values))
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x10E5]))
+    member = np.zeros((PERMUTED + 1, len(values)), dtype=bool)
+    member[:, :first] = True  # the first row stays: the true one
+    for kind in dict.fromkeys(named.tolist()):
+        columns = np.flatnonzero(named == kind)
+        member[1:, columns] = rng.permuted(member[1:, columns], axis=1)
+    least = np.where(member, math.inf, values).min(axis=1, keepdims=True)
+    below = (member & (values < least)).sum(axis=1)
+    return float((below[1:] >= count).sum() + 1) / (PERMUTED + 1)
 
 
 def area_interval(sums: Tensor, first: Tensor, second: Tensor, level: float) -> tuple[float, float]:
