@@ -334,7 +334,7 @@ class _Nearness:
             values.append(list(least.values()))
             named.append([known[source] for source in least])
         out = {source for source, near in zip(sources[0], self.near.tolist(), strict=True) if near} & kinds[0].keys()
-        return chance_of_lowest(*values, len(out), named, seed=seed) if out else 1.0
+        return chance_of_lowest(values[0], values[1], len(out), named, seed=seed) if out else 1.0
 
 
 class PrivacyAuditor:
