@@ -143,7 +143,7 @@ TEXTS = {
 """Help of arguments that are the same in most verbs; a verb's own docstring, or its field's, goes first."""
 ALONE = {"--novel": TRAINED_ON}
 """Flags that may stand without a value, and the value that they have then."""
-ALIASES = {("evaluate", "clips"): "--count"}
+ALIASES = {("evaluate", "clips"): "--count", ("train", "out"): "--to", ("compare", "out"): "--to"}
 """Other names of flags: command and argument -> flag."""
 SAID = frozenset(
     [
