@@ -70,7 +70,7 @@ def make_library(folder: Path, videos: Path) -> None:
                 one, other = rng.choice(signs).id, rng.choice(real).id
                 library.ratings.add(CAMPAIGN, question, one, other, "b" if rng.random() < 0.75 else "a")
         parts = [TimelinePart(title=TITLE, seconds=3)]
-        fade = PartTransition("fade", 1.0)
+        fade = PartTransition("fade", 0.5)
         parts += [TimelinePart(clip=clip.id, last=round(4 * clip.fps), transition=fade) for clip in real]
         parts += [TimelinePart(clip=clip.id, transition=fade) for clip in signs[:2]]
         library.timelines.save("Summer", Timeline(tuple(parts), music=TimelineMusic(tune="procession")))
@@ -96,7 +96,7 @@ class Pictures:
     def __init__(self, browser: Browser, server: Server, run: str) -> None:
         self.browser, self.server, self.run = browser, server, run
         clips = server.studio.library.query(sort="oldest").entries
-        self.sign = next(clip.id for clip in clips if clip.model == "stream-signs")
+        self.sign = next(clip.id for clip in clips if clip.model == "stream-signs" and clip.seed == 3)
         self.real = next(clip.id for clip in clips if clip.origin == "imported")
 
     def page(
@@ -136,13 +136,12 @@ class Pictures:
 
     def effects(self) -> Image.Image:
         page = self.page(f"/clip/{self.real}", light=True)
-        page.locator("#effects summary").first.click()
         panel = page.locator("#effects")
         panel.scroll_into_view_if_needed()
-        for kind in ("stabilise", "boomerang"):
-            panel.locator("[name=kind]").select_option(kind)
-            panel.get_by_role("button", name="Add", exact=True).click()
-        panel.get_by_role("button", name="Preview").click()
+        for kind in ("stabilise", "reframe"):
+            panel.locator("[data-choose]").select_option(kind)
+            panel.locator("[data-add]").click()
+        panel.locator("[data-preview]").click()
         page.wait_for_function("() => document.querySelector('#effects video')?.readyState > 1", timeout=120_000)
         return Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
 
