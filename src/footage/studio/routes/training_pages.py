@@ -59,14 +59,18 @@ router = APIRouter(include_in_schema=False)
 
 
 def training_jobs(studio: Studio) -> list[tuple[BackgroundJob, int]]:
-    """Return the trainings that run or wait, the next first, each with its place in line for its device: 0 runs."""
+    """Return the trainings that run or wait, the next first, each with its place in line for its device.
+
+    The first one is 0: it runs, or will in a moment.
+    """
     running = studio.library.jobs.all("running", 1000)
     waiting, places = studio.library.jobs.all("queued", 1000), dict[tuple[str, ...], int]()
     listed = [(job, 0) for job in reversed(running) if job.kind == "train"]
+    busy = {same_device(job.request["device"]) for job, _ in listed}
     for job in reversed(waiting):
         if job.kind == "train":
             device = same_device(job.request["device"])
-            places[device] = places.get(device, 0) + 1
+            places[device] = places.get(device, 0 if device in busy else -1) + 1
             listed.append((job, places[device]))
     return listed
 

@@ -240,9 +240,14 @@ def figure_series(rows: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[f
 
 
 def group_figures(series: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
-    """Return figures by what is drawn together; others by themselves, under their own names."""
+    """Return figures by what is drawn together; others by themselves, under their own names.
+
+    The number of threads is drawn where it changed.
+    """
     groups: dict[str, dict[str, Points]] = {}
     for name in sorted(series):
+        if name == "threads" and len({value for _, value in series[name]}) < 2:
+            continue
         group = next((group for group, ends in FIGURE_GROUPS.items() if name.endswith(ends)), name)
         groups.setdefault(group, {})[name] = series[name]
     order = [*FIGURE_GROUPS, *sorted(groups)]
