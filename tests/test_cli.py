@@ -225,13 +225,32 @@ def test_sheet_shows_what_belongs_together(
     generated(0, "--count", "1", "--seed", "9", "--format", "png")
     assert "4 made before" in generated(0, "--count", "1", "--seed", "8", "--frames", "16")
     assert captions == ["000000", "000001", "000007", "000008", "000009"]
-    said = generated(1, "--count", "1", "--seed", "1")
+    said = generated(1, "--count", "1", "--seed", "2")
     assert "warning:" in said and "000000.mp4" in said and "not on sheet.png" in said, (
         "a clip of another model is named"
     )
-    assert captions == ["000001"]
-    said = generated(1, "--count", "10")
-    assert "warning" not in said and len(captions) == 10, "all that was old was written anew"
+    assert captions == ["000002"]
+
+
+@pytest.mark.parametrize("format", ["mp4", "gif", "png"])
+def test_generate_writes_over_no_other_clip(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def generated(*words: str) -> int:
+        return run("generate", str(model), "--to", str(clips), "--format", format, *words)
+
+    model, clips = tmp_path / "model", tmp_path / "clips"
+    save_tiny_model(model, labels=())
+    assert generated("--count", "1", "--seed", "1", "--frames", "16") == 0
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in sorted(clips.rglob("*.*")) if path.is_file()}
+
+    before = content()
+    capsys.readouterr()
+    for words in (("--frames", "14"), ("--frames", "16", "--size", "16x16")):
+        assert generated("--count", "2", *words) == 2
+        assert "is another clip" in capsys.readouterr().err and content() == before, "nothing was made before it"
+    assert generated("--count", "1", "--seed", "1", "--frames", "16") == 0
+    assert content() == before, "the same clip is made again"
 
 
 def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from footage.config.strict import arguments_of
 from footage.errors import ConfigError, LockError, MediaError, ModelError, counted
 from footage.files import locked
 from footage.machines import remote
-from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
+from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import NOTICE, Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 from footage.trust.locks import check_plain, lock_made_of
@@ -49,6 +49,8 @@ OF_ONE_CLIP = (
     *("made_with", "seed", "label", "text", "to_seed", "to_label", "to_text", "between", "step", "novel", "taste"),
 )
 """What may differ in the metadata of clips that belong together."""
+OF_ONE_WRITING = ("made_with", "mark", "novel", "taste", "notice", "unit")
+"""What may differ in the metadata of a clip that is made again; the last two are added to volumes."""
 LOOKED_AT = 256
 """Clips of a folder whose metadata are read, at most."""
 SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
@@ -212,13 +214,15 @@ def generate(options: GenerateOptions) -> list[Path]:
             with phases(console) as show:
                 judged.watch = lambda: show("looking at clips", judged.looked, judged.total, "")
                 judged.look()
-        shown = console if to is not None else make_console(quiet=True)
+        if options.novel is None and options.best is None:
+            again = loaded.clips(options, lambda text: None)  # before any is made
+            writer.refuse_others(again if resize is None else map(resize, again), out.path)
         with connect(options.on, options.workers, threads, place) as cluster:
             many = writer.write_all(clips, out.path)
             if cluster is not None:
                 many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, out.path)
             many = tracked(many, options.count, "generating", console)
-            written = _show_all(many, out, options.format, shown)
+            written = _show_all(many, out, options.format, console if to is not None else make_console(quiet=True))
         filed = file_made(loaded, written, library, console)
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
@@ -387,14 +391,48 @@ class ClipWriter:
     mark: bool = True
     """Whether clips are given the invisible mark."""
 
+    def refuse_others(self, clips: Iterable[Clip], folder: Path) -> None:
+        """Refuse to write clips where others of the same names stand: of another model or request, or from elsewhere.
+
+        The same clips may be written again. Folders of DICOM slices say too little to tell, and are not looked at.
+
+        Raises:
+            ConfigError: a clip would be lost.
+        """
+        from footage.media.encode import read_metadata
+        from footage.media.probe import count_frames
+        from footage.media.reader import Footage
+
+        for clip in clips if self.format != "dicom" else ():
+            if not (path := _path(folder, clip, self.format)).exists():
+                continue
+            about: dict[str, Any] = {}
+            length = expected = clip.frames or 0
+            with contextlib.suppress(MediaError):  # what cannot be read is not this clip
+                about = read_metadata(path)
+                if self.format != "nii":
+                    length = len(Footage(path).pictures) if path.is_dir() else count_frames(path).frames
+            if self.format == "gif" and clip.fps > GIF_RATE:
+                expected = max(1, round(expected * GIF_RATE / clip.fps))
+            old, new = (
+                json.loads(json.dumps({key: value for key, value in one.items() if key not in OF_ONE_WRITING}))
+                for one in (about, clip.metadata)
+            )
+            if old != new or abs(length - expected) > (self.format == "gif"):
+                raise ConfigError(
+                    f'"{path}" is there already, and is another clip: of another model or request',
+                    "give another folder with --to, or move that clip away",
+                )
+
     def write_all(self, clips: Iterable[Clip], folder: Path, first: int = 0) -> Iterator[WrittenClip]:
-        """Write clips, the first of which is number `first` of all."""
+        """Write clips, the first of which is number `first` of all; see `refuse_others`."""
         from footage.media.encode import write_clip
         from footage.media.sheets import FramePicker
         from footage.media.volumes import middle_planes
 
         for number, clip in enumerate(clips, first):
             assert clip.frames is not None
+            self.refuse_others([clip], folder)
             path, picker = _path(folder, clip, self.format), FramePicker(clip.frames)
             if clip.volume is not None and self.format in VOLUME_FORMATS:
                 clip.save(path)
