@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from footage.generation.player import Frame, FrameProducer, PlayerPage, StreamPe
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -93,6 +97,20 @@ def test_the_page_shows_the_stream_and_says_how_it_is_made(page: PlayerPage) -> 
     assert said["latency_p50_ms"] <= said["latency_p99_ms"] and said["first_frame_ms"] > 0
     assert (said["width"], said["height"]) == (72, 48)
     assert asked(page, "other")[0] == 404
+
+
+def test_the_page_fits_a_phone_and_offers_the_labels(page: PlayerPage, browser: Browser) -> None:
+    page.scale, faults = 30, list[str]()  # 720 pixels
+    shown = browser.new_page(viewport={"width": 400, "height": 800})
+    shown.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    shown.goto(page.address)
+    shown.click("#names button:text('run')")
+    shown.wait_for_function("document.getElementById('video').getAttribute('width') === '720'")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 400
+    assert shown.evaluate("document.getElementById('video').clientWidth") > 300
+    shown.wait_for_function("document.getElementById('label').value === 'run'")
+    assert page.producer.label == "run" and not faults
+    shown.close()
 
 
 def test_the_page_changes_the_stream(page: PlayerPage) -> None:

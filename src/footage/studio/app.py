@@ -271,6 +271,17 @@ class Address:
         return listener
 
 
+class EndingServer(uvicorn.Server):
+    """Ends the processes that requests wait for, then waits for the requests: none is broken off with a traceback."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        assert isinstance(self.config.app, FastAPI)
+        state = self.config.app.state
+        for processes in (state.streams, state.previews, state.drafts):
+            await processes.close()
+        await super().shutdown(sockets)
+
+
 class Server:
     """A studio that is served: a library, made where it is missing, and a folder of models, runs and reports.
 
@@ -321,7 +332,7 @@ class Server:
         config.load()
         if address.encryption is not None:
             config.ssl = address.encryption.context()
-        self._server = uvicorn.Server(config)
+        self._server = EndingServer(config)
         self._thread: threading.Thread | None = None
 
     @property

@@ -362,7 +362,8 @@ def end_with_parent(library: Library) -> None:
     """
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # sys.stdin would have a lock, which the end of the process would wait for
+            pass
         with contextlib.suppress(FootageError):
             library.jobs.revive(0.0, [f"worker {os.getpid()}"])
         os._exit(0)

@@ -86,6 +86,7 @@ class AskedProcess:
         self._module, self._patience, self._impatient = module, patience, impatient
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._over = False
 
     async def ask(
         self, question: dict[str, Any], check: Callable[[], object] = lambda: None
@@ -97,6 +98,8 @@ class AskedProcess:
         """
         async with self._turn:
             check()
+            if self._over:
+                raise self._impatient
             try:
                 async with asyncio.timeout(self._patience):
                     if self._process is None or self._process.returncode is not None:
@@ -105,6 +108,8 @@ class AskedProcess:
                             *(sys.executable, "-m", self._module), stdin=pipe, stdout=pipe, start_new_session=True
                         )
                         lower_priority(self._process.pid, BEHIND_PAGES)
+                    if self._over:
+                        raise ConnectionError
                     reader, writer = self._process.stdout, self._process.stdin
                     assert reader is not None and writer is not None
                     writer.write(json.dumps(question).encode() + b"\n")
@@ -118,7 +123,7 @@ class AskedProcess:
                 asyncio.IncompleteReadError,
                 asyncio.CancelledError,
             ) as error:
-                await self.close()  # what it still says would be taken for the next answer
+                await self._discard()  # what it still says would be taken for the next answer
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 raise self._impatient from None
@@ -126,13 +131,18 @@ class AskedProcess:
             raise ConfigError(said["problem"], said["remedy"])
         return said, content
 
-    async def close(self) -> None:
+    async def _discard(self) -> None:
         """End the process; the next question starts another."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def close(self) -> None:
+        """End the process for good: whoever waits for an answer gets an error, and so does whoever asks later."""
+        self._over = True
+        await self._discard()
 
 
 class PreviewProcess(AskedProcess):
