@@ -3,6 +3,7 @@ import html.parser
 import io
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def test_facts(dataset):
         ("run", 5, 1, ""),
         ("walk", 4, 1, ""),
     ]
+    rows = [replace(row, split="train") if row.label == "walk" else row for row in dataset.rows]
+    told = {name: remark for name, _, _, remark in Audit(SimpleNamespace(rows=rows)).labels}
+    assert told["walk"] == "none held out: add clips, or ingest with a larger --heldout" and not told["run"]
+    rows = [replace(row, split="train") for row in rows]
+    assert not any("held out" in remark for *_, remark in Audit(SimpleNamespace(rows=rows)).labels), "as was asked for"
     assert [(reason, len(group)) for reason, group in facts.rejected] == [("too short", 8), ("not a video", 1)]
     (fault,) = facts.faults
     assert fault[0] == "src/11.mp4" and "7 damaged" in fault[1] and "invalid data" in fault[1]

@@ -62,8 +62,6 @@ def test_nothing_of_a_source_is_left_in_a_data_set(tmp_path: Path, coding: str) 
     stored = before.read(row)[7, 3:20].tobytes() if coding == "raw" else b"\x00no"
     secrets = [CAPTION.encode(), SECRET.encode(), row.digest.encode(), stored]
     assert len(told(data, secrets)) >= 3
-    with pytest.raises(ConfigError, match="--yes"):
-        erase(f"videos/{SECRET}.mp4", places=(data,), quiet=True)
     done = erase(f"videos/{SECRET}.mp4", places=(data,), yes=True, quiet=True)
     assert done.clips == 1 and told(data, secrets) == []
     after = Dataset(data)
@@ -141,7 +139,9 @@ def test_a_path_of_a_file_names_its_source(tmp_path: Path) -> None:
     assert erase(str(tmp_path / "videos" / f"{SECRET}.mp4"), places=(data,), yes=True, quiet=True).clips == 1
 
 
-def test_a_library_forgets_a_source_and_what_was_made_from_it(tmp_path: Path) -> None:
+def test_a_library_forgets_a_source_and_what_was_made_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = data_set(tmp_path)
     source, folder = tmp_path / "videos" / f"{SECRET}.mp4", tmp_path / "library"
     with Library(folder) as library:
@@ -154,6 +154,11 @@ def test_a_library_forgets_a_source_and_what_was_made_from_it(tmp_path: Path) ->
     secrets = [CAPTION.encode(), SECRET.encode(), source.read_bytes()[-400:-300]]
     assert told(folder, secrets)
     save_tiny_model(tmp_path / "models" / "one")
+    with pytest.raises(ConfigError, match=r"cannot be undone.*--yes"):
+        erase(f"videos/{SECRET}.mp4", places=(data, folder))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "would go: 1 clip from" in said and "would go: 3 clips from" in said
+    assert told(folder, secrets), "and nothing went"
     done = erase(f"videos/{SECRET}.mp4", places=(data, folder), models=(tmp_path / "models",), yes=True, quiet=True)
     assert done.clips == 4 and done.models == () and told(folder, secrets) == []
     with Library(folder, create=False) as library:
@@ -173,6 +178,9 @@ def test_models_that_have_seen_it_are_named(tmp_path: Path, capsys: pytest.Captu
         del card["digest"]
         card |= {"dataset_hash": change, "dataset": "noise" if name == "other" else info.name}
         path.write_text(json.dumps({**card, "digest": files.json_digest(card)}))
+    with pytest.raises(ConfigError, match="--yes"):
+        erase(f"videos/{SECRET}.mp4", places=(data,), models=(tmp_path / "models",))
+    assert "same has seen it; it would stay" in " ".join(capsys.readouterr().out.split())
     done = erase(f"videos/{SECRET}.mp4", places=(data,), models=(tmp_path / "models",), yes=True)
     assert len(done.models) == 2
     assert "same has seen it" in done.models[1] and "older may have seen it" in done.models[0]

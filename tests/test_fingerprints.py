@@ -88,7 +88,26 @@ def test_clips_that_only_look_alike_are_not_found(library: Library, tmp_path: Pa
     result = find(library.folder, tuple(paths), quiet=True)
     assert list(result.clips.values()) == [None] * 3
     assert result.exit_status == 4
-    assert find(library.folder, (library.path(3),), quiet=True).exit_status == 0
+    result = find(library.folder, (library.path(3),), quiet=True)
+    assert result.exit_status == 0 and (same := result.clips[library.path(3)]) is not None
+    assert (same.entry.id, same.same, same.match.likeness) == (3, "bytes", 1.0)
+
+
+def test_the_same_frames_are_said_to_be_so_and_whole_names_are_printed(
+    library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that differ at their ends alone are told apart on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    paths = [tmp_path / f"a-clip-that-somebody-has-sent-us-in-november-{number}.mp4" for number in (4, 7)]
+    for path in paths:
+        path.write_bytes(library.path(5).read_bytes() + b"\0\0\0\x08free")  # a box that players pass over
+    write_clip(paths[1], [drawn(5)], fps=25, metadata={}, encoding=EncodingOptions(crf=30))
+    result = find(library.folder, tuple(paths))
+    told = {path: (found.entry.id, found.same) for path, found in result.clips.items() if found is not None}
+    assert told == {paths[0]: (5, "frames"), paths[1]: (6, "")}
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    columns = ["".join(row[column].strip() for row in rows) for column in (1, 5)]
+    assert columns[0] == "".join(path.name for path in paths) and columns[1].startswith("the same frames")
 
 
 def test_a_clip_of_other_colours_that_moves_alike_is_told_apart_by_its_file(library: Library, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from footage import files, load
 from footage.commands.evaluate import evaluate, privacy, train_evaluator
-from footage.commands.lock import lock, unlock
+from footage.commands.lock import Locked, lock, unlock
 from footage.commands.main import main
 from footage.commands.terminal import make_console
 from footage.commands.train import ingest, train
@@ -491,7 +491,7 @@ def test_without_a_key_each_command_says_what_is_needed(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="at least 8"), environment({locked.PASSPHRASE: "short"}):
         lock(videos(tmp_path / "videos") / "walk.mp4", yes=True, quiet=True)
     with pytest.raises(LockError, match="no data set, model, run or library"):
-        lock(tmp_path / "videos", yes=True, quiet=True)
+        lock(tmp_path, yes=True, quiet=True)
 
 
 def test_a_keyring_that_does_not_answer_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,6 +585,42 @@ def test_a_single_file_goes_only_once_what_was_written_opens(tmp_path: Path, mon
     made = locks.lock_file(path, key)
     assert not path.exists() and locks.unlock_file(made, key).read_text() == CAPTION
     assert set(said) == {key.hex()}
+
+
+def test_each_file_of_a_folder_of_files_is_locked_by_one_passphrase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program age is stood in for, since each of its files takes a second."""
+    phrases: list[str] = []
+
+    class Mirror:
+        """Writes the phrase before the content in the opposite order."""
+
+        @staticmethod
+        def encrypt(content: bytes, phrase: str) -> bytes:
+            phrases.append(phrase)
+            return phrase.encode() + content[::-1]
+
+        @staticmethod
+        def decrypt(content: bytes, phrase: str) -> bytes:
+            return content.removeprefix(phrase.encode())[::-1]
+
+    monkeypatch.setattr(locks, "_pyrage", lambda: Mirror)
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    texts = {f"{name}.mp4": f"{CAPTION} {name}".encode() for name in ("one", "two")}
+    for name, text in texts.items():
+        (folder / name).write_bytes(text)
+    assert lock(folder, yes=True, quiet=True) == Locked(folder, 2) and phrases == [PASSPHRASE] * 2
+    assert [path.name for path in sorted(folder.iterdir())] == ["one.mp4.age", "two.mp4.age"]
+    assert unlock(folder, quiet=True).files == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == texts
+    with pytest.raises(ConfigError, match="keyring"):
+        lock(folder, keyring=True, yes=True, quiet=True)
+    (folder / "more").mkdir()
+    with pytest.raises(LockError, match="a folder that holds nothing but files"):
+        lock(folder, yes=True, quiet=True)
+    assert {path.name for path in folder.iterdir()} == {*texts, "more"}
 
 
 @pytest.mark.nightly

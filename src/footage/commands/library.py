@@ -206,19 +206,22 @@ def find(folder: Path, videos: tuple[Path, ...], *, quiet: bool = False) -> Foun
     Args:
         videos: files, videos or pictures; their first 24 seconds are looked at.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = make_console(quiet)
     with library(folder) as opened, phases(console) as tell:
         found = {path: opened.find(path, lambda done, of: tell("fingerprints", done, of, "")) for path in videos}
-    table = Table("file", "clip", "title", "model", "seed", "likeness", "begins at", "part shown")
+    folded = [Column(name, overflow="fold") for name in ("file", "clip", "title", "made by", "what is found")]
+    table = Table(*folded)
+    said = {"bytes": "the same file", "frames": "the same frames, in another file"}
     for path, clip in found.items():
         row = ["not found"]
         if clip is not None:
             entry, match = clip.entry, clip.match
-            row = [str(entry.id), entry.title, entry.model or "", "" if entry.seed is None else str(entry.seed)]
-            part = f"{match.part:.0%}{', mirrored' if match.mirrored else ''}"
-            row += [f"{match.likeness:.3f}", f"{match.begins:.1f} s", part]
+            how = f"likeness {match.likeness:.3f}, from {match.begins:.1f} s, {match.part:.0%} of the picture"
+            how = said.get(clip.same, how + (", mirrored" if match.mirrored else ""))
+            made = [entry.model or "", "" if entry.seed is None else str(entry.seed)]
+            row = [str(entry.id), entry.title, " ".join(filter(None, made)), how]
         table.add_row(path.name, *row)
     console.print(table)
     return FoundFiles(found)

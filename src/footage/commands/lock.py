@@ -116,9 +116,10 @@ def lock(
 ) -> Locked:
     """Lock a data set, model, run or library: nothing in it can be read without the key. A single file as age does.
 
-    Stopped, it goes on by the same command. The names of the files stay as they are. The passphrase is asked for on a
-    terminal; else it is FOOTAGE_PASSPHRASE. Data sets that are locked as they are made (footage ingest --lock) never
-    lay on the disk in the plain; what is locked later may still be found in the disk's free blocks.
+    Of a folder that holds nothing but files, such as generated clips, each is locked as a single file is. Stopped, it
+    goes on by the same command. The names of the files stay as they are, of single ones with .age. The passphrase is
+    asked for on a terminal; else it is FOOTAGE_PASSPHRASE. Data sets that are locked as they are made (footage ingest
+    --lock) never lay on the disk in the plain; what is locked later may still be found in the disk's free blocks.
 
     Args:
         path: the folder or the file.
@@ -134,8 +135,9 @@ def lock(
         kinds = "give a data set, a model, a run, a library or a file"
         raise ConfigError(f'there is no "{path}"', meant(path, kinds))
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
-        if keyring and (new_key_file is not None or path.is_file()):
-            other = path if path.is_file() else new_key_file
+        loose = [path] if path.is_file() else locks.loose_files(path, hidden=False)
+        if keyring and (new_key_file is not None or loose):
+            other = path if loose else new_key_file
             raise ConfigError(f'keyring is given, and the key of "{other}" is in none', "leave --keyring out")
         if change_key:
             source, hidden = "keyring" if keyring else "passphrase", None
@@ -147,11 +149,15 @@ def lock(
             locks.change_key(path, source, hidden)
             console.print(f"changed  the key of {path}; its files are as they were")
             return Locked(path, 0)
-        if path.is_file():
-            with new_key(False, yes) as source:
-                to = locks.lock_file(path, locked.secret(source))
-            console.print(f"locked   {to}, which the program age opens too")
-            return Locked(to, 1)
+        if loose:
+            with new_key(False, yes) as source, working(console, "locking") as say:
+                secret = locked.secret(source)
+                for number, file in enumerate(loose, 1):
+                    to = locks.lock_file(file, secret)
+                    say(f"locking {number:,} of {len(loose):,}")
+            what = counted(len(loose), "file") + f" of {path}" if path.is_dir() else str(to)
+            console.print(f"locked   {what}, which the program age opens too")
+            return Locked(path if path.is_dir() else to, len(loose))
         begun = (path / locked.HEADER).exists()
         if not begun:
             locks.kind_of(path)
@@ -166,18 +172,22 @@ def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> 
     """Make what is locked plain again. Stopped, it goes on by the same command.
 
     Args:
-        path: a folder that is locked, or a file that ends in .age.
+        path: a folder that is locked, a file that ends in .age, or a folder of such files alone.
         key_file: the file with the key; for any command.
     """
     console = make_console(quiet)
     if not path.exists():
         raise ConfigError(f'there is no "{path}"', meant(path, "give a locked folder, or a file that ends in .age"))
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
-        if path.is_file():
-            source = "key-file" if os.environ.get(locked.KEY_FILE) else "passphrase"
-            to = locks.unlock_file(path, locked.secret(source))
-            console.print(f"unlocked {to}")
-            return Locked(to, 1)
+        loose = [path] if path.is_file() else locks.loose_files(path, hidden=True)
+        if loose:
+            secret = locked.secret("key-file" if os.environ.get(locked.KEY_FILE) else "passphrase")
+            with working(console, "unlocking") as say:
+                for number, file in enumerate(loose, 1):
+                    to = locks.unlock_file(file, secret)
+                    say(f"unlocking {number:,} of {len(loose):,}")
+            console.print(f"unlocked {counted(len(loose), 'file') + f' of {path}' if path.is_dir() else to}")
+            return Locked(path if path.is_dir() else to, len(loose))
         with working(console, "unlocking"):
             count = locks.unlock_folder(path)
     console.print(f"unlocked {counted(count, 'file')} of {path}")
@@ -214,7 +224,7 @@ def erase(
         source: its name in the data set, such as videos/walk.mp4, the path of its file, or a folder of sources.
         places: data sets and libraries.
         models: folders of models and runs that may have been trained from the data sets.
-        yes: agree that it cannot be undone.
+        yes: agree that it cannot be undone. Without it, what would go is said, and nothing is erased.
 
     Raises:
         ConfigError: nobody has agreed, or the name is empty.
@@ -226,8 +236,6 @@ def erase(
     from footage.models.card import read_info
 
     console, clips, erasure = make_console(quiet), 0, Erasure(source)
-    if not yes:
-        raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
     # All that could stop it is looked at before anything is erased.
     for place in places:
@@ -240,9 +248,12 @@ def erase(
         erasure.paths.add(str(Path(source).absolute()))
     # By content, and by whole paths; the end of a path alone may be that of another file.
     wanted = erasure.digests, erasure.paths if erasure.digests else {source}
+    taught, counts = list[tuple[str, str | None, str | None]](), dict[Path, int]()
     for folder in libraries:
         with Library(folder, create=False) as library:
             known |= {folder} if library.knows(*wanted) else set()
+            taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
+            counts[folder] = library.count_erased(*wanted)
         erasure.sources[folder] = []
     if not known:
         of_data = [place for place in places if place not in libraries]
@@ -252,22 +263,29 @@ def erase(
     found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
     cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
     unknown = tuple(place for place in places if place not in known)
+    seen = who_saw([*taught, *cards], erasure.hashes)
+    if not yes:
+        of_sources = {place: names for place, names in erasure.sources.items() if place not in counts}
+        counts |= {
+            place: sum(row.source in names for row in Dataset(place).rows) for place, names in of_sources.items()
+        }
+        going = (f"{counted(count, 'clip')} from {place}" for place, count in counts.items())
+        print_marked(console, "would go:", *going)
+        print_marked(console, "model:", *(f"{text}; it would stay" for text in seen))
+        raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
     erasure.begin()
     for place, names in erasure.sources.items():
         if place not in libraries:
             count = erase_sources(place, names)
             clips += count
             console.print(f"erased   {counted(count, 'clip')} of {counted(len(names), 'source')} from {place}")
-    taught = list[tuple[str, str | None, str | None]]()
     for folder in libraries:
         with Library(folder, create=False) as library:
-            taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
             count = library.erase(*wanted)
         clips += count
         console.print(f"erased   {counted(count, 'clip')} from {folder}")
     for place in unknown:
         console.print(f'unknown  {place} has no source "{source}"', markup=False)
-    seen = who_saw([*taught, *cards], erasure.hashes)
     print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in seen))
     if not seen:
         where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"

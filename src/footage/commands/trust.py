@@ -258,7 +258,8 @@ def by_copy(path: Path, libraries: tuple[Path, ...], console: Console) -> Findin
         if found is not None and found.entry.origin == "generated":
             entry = found.entry
             seed = "" if entry.seed is None else f", seed {entry.seed}"
-            text = f"a copy of clip {entry.id} of {folder}, made by {entry.model or 'footage'}{seed}"
+            what = "the same file as" if found.same == "bytes" else "a copy of"
+            text = f"{what} clip {entry.id} of {folder}, made by {entry.model or 'footage'}{seed}"
             return Finding("library", text, entry.model or "", clip=entry.id)
     return None
 

@@ -162,8 +162,8 @@ class Audit:
             )
         counts = ", ".join(str(clips) for clips, share in MEASURED_COPIES if not share)
         return (
-            f"unlikely: models that had learned from {counts} clips made none; footage generate --novel compares "
-            "each generated clip with the training clips"
+            f"unlikely: models that had learned from {counts} clips of other data made none; footage generate --novel "
+            "compares each generated clip with the training clips"
         )
 
     @functools.cached_property
@@ -179,6 +179,8 @@ class Audit:
         for name in names:
             count = train[name] + heldout[name]
             remark = "rare: add clips, or leave it out" if count < RARE * middle else ""
+            if not remark and not heldout[name] and heldout:
+                remark = "none held out: add clips, or ingest with a larger --heldout"
             remark = "held out only: a model cannot learn it" if not train[name] else remark
             remark = "one clip" if count == 1 and not remark else remark
             listed.append((name, train[name], heldout[name], remark))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from footage.errors import FootageError
+from footage.files import file_digest
 from footage.library.entries import ClipEntry
+from footage.media.decode import Frames
 from footage.media.fingerprints import (
     CROPS,
     VERSION,
@@ -25,6 +30,7 @@ from footage.media.fingerprints import (
     make_codes,
     read_samples,
 )
+from footage.media.reader import Footage
 
 if TYPE_CHECKING:
     from footage.library.storage import Storage
@@ -36,6 +42,8 @@ class FoundClip:
 
     entry: ClipEntry
     match: Match
+    same: Literal["", "bytes", "frames"] = ""
+    """What the file has of the clip's file, all of it; nothing where it is a copy that was changed."""
 
 
 def keep_fingerprint(connection: sqlite3.Connection, clip: int, samples: Samples) -> None:
@@ -70,6 +78,13 @@ class Fingerprints:
         if not self._storage.database.read_only:
             self.make(progress)
 
+        digest = file_digest(path)
+        with self._storage.database.read() as connection:
+            rows = connection.execute("SELECT id FROM clips WHERE digest = ?", (digest,)).fetchall()
+            if rows:
+                entry = self._storage.entry(connection, rows[0]["id"])
+                return FoundClip(entry, Match(entry.id, likeness=1.0, begins=0.0, part=1.0), "bytes")
+
         def read(clips: Sequence[int]) -> dict[int, Samples]:
             """Return the samples of clips, by number, in their order."""
             with self._storage.database.read() as connection:
@@ -91,7 +106,21 @@ class Fingerprints:
             return None
         with self._storage.database.read() as connection:
             entries = self._storage.entries(connection, [match.clip])
-        return FoundClip(entries[0], match) if entries else None  # none where it was purged meanwhile
+        if not entries:  # it was purged meanwhile
+            return None
+
+        def frames(place: Path) -> Iterator[Frames]:
+            clip = Footage(place)
+            height, width = clip.size()
+            for chunk in clip.chunks(height=height, width=width, channels=3, fps=clip.rate() or 1):
+                yield from chunk
+
+        with contextlib.suppress(FootageError, OSError):  # its file may be gone
+            if not match.mirrored and (stored := file(match.clip)) is not None:
+                pairs = zip_longest(frames(path), frames(stored), fillvalue=np.empty(0))
+                if all(np.array_equal(one, other) for one, other in pairs):
+                    return FoundClip(entries[0], replace(match, likeness=1.0, begins=0.0, part=1.0), "frames")
+        return FoundClip(entries[0], match)
 
     def codes(self) -> Codes:
         """Return the codes of all clips, read anew where clips came or went."""

@@ -43,7 +43,21 @@ def kind_of(folder: Path) -> str:
     for name, kind in KINDS.items():
         if (folder / name).is_file():
             return kind
-    raise LockError(f'"{folder}" is no data set, model, run or library', "give one of them, or a single file")
+    remedy = "give one of them, a single file, or a folder that holds nothing but files, of which each is locked"
+    raise LockError(f'"{folder}" is no data set, model, run or library', remedy)
+
+
+def loose_files(folder: Path, hidden: bool) -> list[Path]:
+    """Return the files of a folder that holds nothing else: those that end in .age, or the others.
+
+    Args:
+        folder: a data set, a model, a run and a library have none, nor has one with a folder or a link in it.
+        hidden: whether those that end in .age are wanted.
+    """
+    found = sorted(folder.iterdir())
+    if any(path.is_dir() or path.is_symlink() or path.name in (*KINDS, locked.HEADER) for path in found):
+        return []
+    return [path for path in found if (path.suffix == ".age") == hidden]
 
 
 def make_key_file(path: Path) -> None:
