@@ -28,7 +28,7 @@ from footage.models.base import Converts, Exports
 from tests.models import save_tiny_model
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 onnxruntime = pytest.importorskip("onnxruntime")
 FAMILIES: dict[str, dict[str, object]] = {
@@ -157,8 +157,14 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, page: Path, br
         tab.goto(f"{served}?check")
         tab.wait_for_selector("body[data-difference], body[data-fault]", timeout=60_000)
         assert not faults and int(tab.get_attribute("body", "data-difference") or 255) <= 2
-        tab.goto(served)
+        waiting: list[Route] = []
+        tab.route("**/model.json", lambda route: waiting.append(route))
+        with tab.expect_request("**/model.json"):
+            tab.goto(served)
+        assert tab.inner_text("body").strip() == "loading the player", "no empty form is shown meanwhile"
+        waiting[0].continue_()
         tab.wait_for_selector("body[data-frames]", timeout=60_000)
+        assert tab.is_visible("#seed") and tab.is_visible("footer")
         between = re.search(r"function between.*?\n}", (page / "web" / "player.js").read_text(), re.DOTALL)
         ends = "[[[3, 4], [3, 4]], [[1, 0], [0, 1]], [[1, 0], [1, 0.0001]]]"
         assert between is not None

@@ -79,7 +79,7 @@ def test_a_model_that_repeats_its_clips_is_found_and_one_that_has_not_seen_them_
     )
     assert sum(source.copies["pixels"] for source in found.sources) > 24
     page = write_privacy_page(tmp_path / "page.html", auditor, found).read_text(encoding="utf-8")
-    assert found.advice[1:] in page and page.count("<video autoplay loop") == len(found.pairs) == 12
+    assert found.advice[1:] in page and page.count("<video loop") == len(found.pairs) == 12
     chance, limit = told["pixels"].separation.chance, 1 - found.level
     assert f'<td class="number">{chance:.1%}</td>' in page and f"where that is {limit:.1%} or less" in page
     made, real = auditor.frames_of(found.pairs[0])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
@@ -9,8 +11,12 @@ import pytest
 from PIL import Image
 
 from footage.pages import plots
-from footage.pages.environment import LISTED, environment, format_figure, printable
+from footage.pages.environment import LISTED, data_uri, environment, format_figure, printable
 from footage.pages.plots import Plot, PlotSeries
+from tests.clips import write
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HOSTILE = "<script>\u202egpj.mp4\x1b\"'&"
 
@@ -113,3 +119,27 @@ def test_pictures_of_plots(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "curves.png").size == (1210, 770)
     plots.write_png(tmp_path / "log.png", [Plot("", "clips", [line])], columns=1, inches=(4, 2), log=True)
     assert Image.open(tmp_path / "log.png").size == (440, 220)
+
+
+def test_controls_cover_no_clip_until_it_is_pointed_at(tmp_path: Path, browser: Browser) -> None:
+    clip = write(tmp_path / "clip.mp4", np.full((50, 96, 96, 3), 200, np.uint8)).read_bytes()
+    body = '{% extends "base.html" %}{% block main %}<video loop muted controls width="200" src="{{ uri }}"></video>'
+    (tmp_path / "page.html").write_text(filled(body + "{% endblock %}", uri=data_uri(clip, "video/mp4")))
+    page = browser.new_page(viewport={"width": 400, "height": 300})
+    page.goto((tmp_path / "page.html").as_uri())
+    video = page.locator("video")
+    page.wait_for_function("document.querySelector('video').readyState === 4")
+
+    def spread() -> float:
+        """How much the lower half differs from the clip's grey."""
+        shown = np.asarray(Image.open(io.BytesIO(video.screenshot())).convert("L"))
+        return float(np.ptp(shown[100:-10, 10:-10]))
+
+    assert spread() < 20
+    video.hover()
+    assert spread() > 50
+    video.click()
+    page.wait_for_function("!document.querySelector('video').paused")
+    video.press(" ")
+    page.wait_for_function("document.querySelector('video').paused")
+    page.close()

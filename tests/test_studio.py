@@ -311,6 +311,18 @@ def test_the_server_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+def test_a_comparison_is_given_a_name_that_is_free(client: TestClient, studio: Studio) -> None:
+    def suggested() -> str:
+        return re.findall(r'name="campaign".* value="([^"]*)"', client.get("/rate").text)[0]
+
+    with studio.library._database.write() as connection:
+        connection.execute("UPDATE clips SET model = CASE WHEN id <= 3 THEN 'a' ELSE 'b' END, origin = 'generated'")
+    first = suggested()
+    pair = client.post("/api/ratings/pairs", json={"campaign": first, "models": ["a", "b"]}).json()["pair"]
+    client.post(f"/api/ratings/pairs/{pair}", json={"question": "fidelity", "choice": "tie"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", first) and suggested() == f"{first}-2"
+
+
 def test_rating_blindly(client: TestClient, studio: Studio, sources: list[Path]) -> None:
     with studio.library._database.write() as connection:  # two makers
         connection.execute("UPDATE clips SET model = 'a', origin = 'generated' WHERE id <= 3")

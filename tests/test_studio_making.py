@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -76,6 +77,12 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
     return client_of(studio)
+
+
+def test_models_and_live_pages_offer_the_same_models(client: TestClient) -> None:
+    offered = set(re.findall(r'href="/live\?model=([^"]+)"', client.get("/models").text))
+    assert offered == set(re.findall(r'<option value="([^"]+)" data-labels', client.get("/live").text))
+    assert "stream" in offered and not offered & {"svg", "larger"}
 
 
 def frames_of(path: Path) -> np.ndarray[Any, Any]:

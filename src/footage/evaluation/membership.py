@@ -613,7 +613,7 @@ def impartial_networks(info: ModelInfo, names: Sequence[str], device: str) -> li
 
 
 def write_privacy_page(path: Path, auditor: PrivacyAuditor, audit: PrivacyAudit) -> Path:
-    """Write an audit as one page that needs nothing else, with the worst pairs side by side, moving."""
+    """Write an audit as one page that needs nothing else, with the worst pairs side by side, which a click plays."""
     shown = []
     with tempfile.TemporaryDirectory(prefix="footage-") as folder:
         for pair in audit.pairs:

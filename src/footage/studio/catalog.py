@@ -115,6 +115,11 @@ class ModelEntry:
     """Of its last evaluation; where it was trained on since, of its weights before."""
 
     @property
+    def plays_live(self) -> bool:
+        """Whether it can be watched live: it generates; one that does not stream makes clip after clip."""
+        return "generate" in self.verbs
+
+    @property
     def figures_are_old(self) -> bool:
         """Whether its figures are those of weights that it had before."""
         return self.figures is not None and self.figures.weights != self.weights

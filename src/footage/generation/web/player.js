@@ -40,7 +40,8 @@ class Model {
     const model = new Model();
     model.about = await (await fetch("model.json")).json();
     model.graphs = {};
-    for (const { name, file } of model.about.graphs) {
+    for (const [n, { name, file }] of model.about.graphs.entries()) {
+      at("said").textContent = `loading ${model.about.name}: part ${n + 1} of ${model.about.graphs.length}`;
       model.graphs[name] = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
     }
     return model;
@@ -248,6 +249,7 @@ try {
   at("name").textContent = model.about.name;
   at("model").textContent = `${model.about.name} (weights ${model.about.weights.slice(0, 12)}), with ${model.about.made_by}`;
   document.title = model.about.name;
+  document.body.classList.remove("loading");
   await (new URLSearchParams(location.search).has("check") ? check(model) : play(model));
 } catch (fault) {
   at("said").textContent = `this page cannot run the model: ${fault.message}. It has to be served (python -m http.server), and needs WebAssembly with SIMD.`;

@@ -174,8 +174,8 @@ class LiveStreams:
 
 
 def streaming_models(catalog: Catalog) -> list[ModelEntry]:
-    """Return the models that can be watched live: those that generate."""
-    return [model for model in catalog.models() if "generate" in model.verbs]
+    """Return the models that can be watched live."""
+    return [model for model in catalog.models() if model.plays_live]
 
 
 async def current_streams(request: Request) -> LiveStreams:

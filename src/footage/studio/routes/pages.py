@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -536,7 +538,10 @@ def show_volume(
 @router.get("/rate")
 def show_campaigns(studio: CurrentStudio, page: Page) -> HTMLResponse:
     campaigns, makers = ratings.list_campaigns(studio.library), ratings.list_makers(studio.library)
-    return page("rate.html", "rate", campaigns=campaigns, makers=makers)
+    today, known = date.today().isoformat(), {campaign.name for campaign in campaigns}
+    names = itertools.chain([today], (f"{today}-{n}" for n in itertools.count(2)))
+    name = next(name for name in names if name not in known)
+    return page("rate.html", "rate", campaigns=campaigns, makers=makers, suggested=name)
 
 
 @router.get("/rate/{campaign}")
