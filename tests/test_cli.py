@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+import footage
 from footage.commands import main as cli
 from footage.commands import play
 from footage.commands.terminal import make_console, print_block, print_json, print_marked
@@ -22,6 +23,7 @@ from footage.library.library import Library
 from footage.media.encode import read_metadata
 from footage.media.sheets import contact_sheet
 from footage.models.card import PRETRAINED
+from footage.studio.catalog import Catalog
 from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
 
@@ -184,8 +186,8 @@ def test_models_leaves_those_of_the_package_out_of_the_folder(capsys: pytest.Cap
     assert run("models", str(PRETRAINED.parent)) == 0
     said = capsys.readouterr().out
     assert (
-        said.index("stream-shapes") < said.index("conv3d-64") and "pretrained" not in said.partition("no models in")[2]
-    )
+        said.startswith("no models in") and said.index("stream-shapes") < said.index("conv3d-64")
+    ) and "pretrained" not in said.partition("models that come with footage")[2]
 
 
 def test_models_says_what_each_can_do(
@@ -196,8 +198,23 @@ def test_models_says_what_each_can_do(
     save_tiny_model(tmp_path / "two", preset="vae-64")
     assert run("models", str(tmp_path)) == 0
     said = capsys.readouterr().out
-    said = said[said.index("models in") :]
+    said = said[said.index("models in") : said.index("models that come with footage")]
     assert "predict" in said and "reconstruct, interpolate, embed, generate" in said
+
+
+def test_exports_are_no_damaged_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_model(tmp_path / "one")
+    page = tmp_path / "page"  # as export_web leaves it
+    page.mkdir()
+    for name in ("export.json", "model.json"):
+        (page / name).write_text('{"graphs": [], "name": "one"}')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.json").write_text("{}")
+    assert [path.name for path in footage.models(tmp_path, quiet=True)] == ["one", "other"]
+    known = {entry.name: entry.damaged for entry in Catalog(tmp_path).models()}
+    assert "page" not in known and known["other"] and not known["one"]
+    assert run("generate", str(page), "--to", str(tmp_path / "clips")) == 2
+    assert "is an export of a model" in capsys.readouterr().err
 
 
 def test_sheet_shows_what_belongs_together(

@@ -149,7 +149,7 @@ def test_a_picture_and_a_missing_wheel_get_a_sentence(tmp_path: Path, monkeypatc
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(ModelError, match=r"footage\[shots\]"):
+    with pytest.raises(ModelError, match=r"footage\[shots\].*--method quick"):
         shots((still,))
     assert len(shots((still,), method="auto", quiet=True)[0].shots) == 1
     with pytest.raises(ModelError, match=r"footage\[shots\]"):

@@ -93,6 +93,7 @@ def test_unknown_words_come_with_what_is_spelt_alike() -> None:
     known = vocabulary(["a red circle", "a red square", "红色"])
     assert known[:2] == ("a", "red")
     assert unknown_words("a redd circel 绿", known) == {"redd": ["red"], "circel": ["circle"], "绿": []}
+    assert unknown_words("purple", ("upper", "azure")) == {"purple": []}
 
 
 def test_the_encoder_does_not_see_padding_and_gives_nothing_for_nothing() -> None:
@@ -313,6 +314,8 @@ def test_without_a_text_the_seed_draws_a_caption(told: footage.Model) -> None:
 def test_words_that_it_never_learned_are_told_of(told: footage.Model) -> None:
     with pytest.warns(UserWarning, match='"circel" stands in no caption .* spelt like it: circle'):
         list(told.generate(1, text="a red circel"))
+    with pytest.warns(UserWarning, match='"zzz" stands in no caption .*; words that most often do: .*left'):
+        list(told.generate(1, text="a red zzz"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list(told.generate(1, text="a red circle"))

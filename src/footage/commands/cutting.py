@@ -36,9 +36,11 @@ def _finder(method: ShotMethod) -> type[CutFinder] | type[ShotFinder]:
     if method != "quick":
         try:
             WEIGHTS.path()
-        except ModelError:
+        except ModelError as error:
             if method == "fine":
-                raise
+                raise ModelError(
+                    error.problem, f"{error.remedy}; or give --method quick, which finds hard cuts without it"
+                ) from None
         else:
             return ShotFinder
     return CutFinder

@@ -73,18 +73,19 @@ def load(model: Path | str, device: str = "auto") -> Model:
 
 
 def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
-    """List the presets, the models that come with footage, and those in a folder, with what each can do.
+    """List the models in a folder, those that come with footage, and the presets, with what each can do.
 
     Args:
         folder: where to look for models, with all its subfolders.
     """
     from rich.table import Column, Table
 
-    from footage.models.card import PRETRAINED, model_folder, pretrained
+    from footage.models.card import PRETRAINED, model_folder, models_in, pretrained
 
     console = make_console(quiet)
-    own = sorted(path.parent for path in Path(folder).rglob("model.json"))
-    own = [path for path in own if not path.resolve().is_relative_to(PRETRAINED.resolve())]
+    own = [path for path in models_in(Path(folder)) if not path.resolve().is_relative_to(PRETRAINED.resolve())]
+    console.print(f"models in {folder}:" if own else f"no models in {folder}; train one with: footage train DATA")
+    _print_models(console, {str(path): path for path in own})
     console.print("models that come with footage:", style="bold")
     _print_models(console, {name: model_folder(name) for name in pretrained()})
     table = Table(Column("preset", no_wrap=True), "what it is", title_justify="left")
@@ -92,8 +93,6 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     for name, entry in PRESETS.items():
         table.add_row(name, entry.about)
     console.print(table)
-    console.print(f"models in {folder}:" if own else f"no models in {folder}; train one with: footage train DATA")
-    _print_models(console, {str(path): path for path in own})
     return own
 
 

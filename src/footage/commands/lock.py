@@ -233,7 +233,7 @@ def erase(
     from footage.data.ingest.erasure import Erasure, erase_sources, known_sources, load_ingested, who_saw
     from footage.data.store import Dataset
     from footage.library.library import Library
-    from footage.models.card import read_info
+    from footage.models.card import models_in, read_info
 
     console, clips, erasure = make_console(quiet), 0, Erasure(source)
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
@@ -260,7 +260,7 @@ def erase(
         names = [name for place in of_data for name in known_sources(Dataset(place), load_ingested(place))]
         remedy = nearest(source, names) if names else "give the path that its clips came from, or its end"
         raise DatasetError(f'there is no source "{source}" in {", ".join(map(str, places))}', remedy)
-    found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
+    found = [path for folder in models for path in models_in(folder)]
     cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
     unknown = tuple(place for place in places if place not in known)
     seen = who_saw([*taught, *cards], erasure.hashes)

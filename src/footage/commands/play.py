@@ -74,8 +74,10 @@ class PlayOptions(StreamRequest):
 
     def __post_init__(self) -> None:
         if self.terminal and not sys.stdout.isatty():
-            remedy = "leave it out, or give --headless"
-            raise ConfigError("--terminal is asked for, and the output is no terminal", remedy)
+            remedy = "leave it out for a page, or give --headless; footage generate --seconds writes to a file"
+            raise ConfigError(
+                "--terminal is given, and there is no terminal here: what is shown goes elsewhere", remedy
+            )
         if self.terminal and self.headless:
             raise ConfigError("--terminal and --headless are asked for", "leave one of the two out")
         for name, low, high in (("fps", 0.01, MOST_FPS), ("port", 0, 65535), ("scale", 1, 64)):
@@ -94,7 +96,8 @@ class PlayOptions(StreamRequest):
 def play(options: PlayOptions) -> StreamPerformance:
     """Show an endless video while it is made: on a page of this computer, or in the terminal. Ctrl-C ends it.
 
-    The page says how many frames are made a second and how long each takes, and changes seed and label.
+    The page says how many frames are made a second and how long each takes, and changes seed and label. Nothing is
+    kept: footage generate MODEL --to FOLDER --seconds 60 writes a video to a file.
 
     Returns:
         How fast frames were made.

@@ -37,7 +37,7 @@ LONGEST_CAPTION = 500
 """Characters of a caption that it remembers."""
 COMPARED = 32
 """Words by which captions are told to be near each other, the first ones."""
-LIKE = 0.5
+LIKE = 0.6
 """Likeness of spelling, from 0 to 1, from which a word is named as near to another."""
 
 

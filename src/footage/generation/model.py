@@ -15,7 +15,7 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.strict import fitting, method_arguments_of
-from footage.config.words import check_length, unknown_words
+from footage.config.words import check_length, unknown_words, words_of
 from footage.errors import ConfigError, counted, nearest
 from footage.generation import convert as conversions
 from footage.generation import speak as speaking
@@ -49,6 +49,9 @@ from footage.models.requests import (
     read_sliders,
 )
 from footage.models.text.conditioning import ReadsText
+
+COMMONEST = 12
+"""Words of captions that are named where a word is unknown, and none is spelt like it."""
 
 
 class Model:
@@ -229,7 +232,7 @@ class Model:
         """Return what networks are told of a label or mixture, and of a text: weights over labels, numbers behind them.
 
         What is not given counts for nothing; None where the model is told nothing. Words of the text that stood in no
-        caption that the model learned from are told of, with known ones that are spelt alike.
+        caption that the model learned from are told of, with known ones that are spelt alike, else the commonest.
 
         Raises:
             ConfigError: the model does not know the label, or reads no text, or not as much.
@@ -241,8 +244,13 @@ class Model:
         assert isinstance(self.sampler, ReadsText)
         if text:
             check_length(text, self.info.config.text, self.info.name)
-            for word, near in unknown_words(text, self.info.text.words).items():
+            words, captions = self.info.text.words, [words_of(caption) for caption in self.info.text.captions]
+            for word, near in unknown_words(text, words).items():
                 known = f"; known words spelt like it: {', '.join(near)}" if near else ""
+                if not near:  # those that are in every caption tell nothing
+                    telling = [w for w in words if len(w) > 2 and 2 * sum(w in one for one in captions) < len(captions)]
+                    common = ", ".join(telling[:COMMONEST])
+                    known = f"; words that most often do: {common}" if common else ""
                 tell(f'"{word}" stands in no caption that {self.info.name} learned from{known}')
         return (*(weights or (0.0,) * len(self.labels)), *self.sampler.text.weights(text or ""))
 

@@ -108,15 +108,19 @@ def read_info(folder: Path | str) -> ModelInfo:
 
     Raises:
         LockError: it is locked and cannot be opened.
-        ModelError: it is missing, not JSON, altered, of a newer version, or holds a value that no model has.
+        ModelError: it is missing, an export, not JSON, altered, of a newer version, or holds a value that no model has.
     """
     path = Path(folder) / "model.json"
+    if (path.parent / "export.json").exists():
+        problem = f'"{folder}" is an export of a model, for programs without footage'
+        raise ModelError(problem, "give the model that it was made of")
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise ModelError(f"{path} has {size:,} bytes, more than {LARGEST:,}", "fetch the model again")
         value = json.loads(files.read_bytes(path))
     except FileNotFoundError:
         remedy = 'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models'
+        remedy += "; in Python footage.train(DATASET) and footage.models()"
         problem = f'"{folder}" is not a model (it has no model.json)'
         raise ModelError(problem, meant(folder, remedy, pretrained())) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -253,6 +257,12 @@ def find_upscaler(folder: Path, info: ModelInfo, quick: bool = False) -> Path:
             "train an upscaler on the same videos (footage train VIDEOS --preset upscale-x4), and give --upscale MODEL",
         )
     return max(known)[-1]
+
+
+def models_in(folder: Path) -> list[Path]:
+    """Return the model folders in a folder and its subfolders, in order; exports for other programs are none."""
+    found = sorted(path.parent for path in folder.rglob("model.json"))
+    return [path for path in found if not (path / "export.json").exists()]
 
 
 def pretrained() -> list[str]:

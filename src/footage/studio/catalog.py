@@ -415,7 +415,7 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
     entries: dict[str, dict[str, Path]] = {"dataset": {}, "model": {}, "run": {}, "report": {}}
     for place, names in walk(folder):
         name = os.fsencode(place.relative_to(folder).as_posix()).decode("utf-8", "replace")  # whatever a disk holds
-        if "model.json" in names:
+        if "model.json" in names and "export.json" not in names:  # exports are for other programs
             known = name.removesuffix("/model") if (place.parent / "config.json").is_file() else name
             entries["model"].setdefault(known, place)
         begun = place / "state" / "status.json"  # before the first figures
