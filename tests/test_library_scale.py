@@ -24,6 +24,7 @@ from footage.library.library import Library
 from footage.library.query import FACETS, SORTS, ClipQuery
 from footage.library.similarity import APPEARANCE
 from footage.library.storage import DATABASE
+from footage.machines.local import cores
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
 from footage.studio.app import Address, Server
@@ -335,6 +336,34 @@ def test_a_browser_that_is_put_off_comes_back(library: Library, tmp_path: Path) 
         assert answer.json()["problem"] == "too many people ask at the same moment" and "refresh" not in answer.headers
         assert httpx.get(f"{server.address}static/app.js").status_code == 200
     finally:
+        server.stop()
+
+
+def test_pages_do_not_wait_for_signatures(library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reading, read = threading.Semaphore(0), threading.Event()
+
+    def slow(path: Path) -> dict[str, str]:
+        reading.release()
+        read.wait(20)
+        return {"state": "unread"}
+
+    monkeypatch.setattr("footage.studio.routes.clips.signature", slow)
+    monkeypatch.setattr(Library, "path", lambda library, clip: tmp_path)
+    server = Server(library.folder, tmp_path / "models", Address(port=0))
+    server.start()
+    asked = [
+        threading.Thread(target=httpx.get, args=(f"{server.address}parts/signature?clip=1",), kwargs={"timeout": 30})
+        for _ in range(cores() + 1)
+    ]
+    try:
+        for thread in asked:
+            thread.start()
+        assert reading.acquire(timeout=10)
+        assert httpx.get(f"{server.address}parts/facets?label=walk", timeout=10).status_code == 200
+    finally:
+        read.set()
+        for thread in asked:
+            thread.join()
         server.stop()
 
 

@@ -302,7 +302,7 @@ class Studio:
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
         turns = max(1, cores() - 1)  # one core is left for what is quick
         self.searches, self.likenesses = asyncio.Semaphore(turns), asyncio.Semaphore(turns)
-        self.drawings = asyncio.Semaphore(turns)
+        self.signatures, self.drawings = asyncio.Semaphore(turns), asyncio.Semaphore(turns)
         """Held while a missing picture of a clip is drawn."""
 
     def source(self, path: str) -> Path:
@@ -426,8 +426,14 @@ async def likeness_turn(studio: CurrentStudio) -> AsyncIterator[None]:
         yield
 
 
-IN_TURN, IN_LIKENESS_TURN = Depends(search_turn), Depends(likeness_turn)
-"""Dependencies of the routes that look through much of a library."""
+async def signature_turn(studio: CurrentStudio) -> AsyncIterator[None]:
+    """Let a request that has a process read a signature wait, before it has a thread, until fewer do."""
+    async with studio.signatures:
+        yield
+
+
+IN_TURN, IN_LIKENESS_TURN, IN_SIGNATURE_TURN = Depends(search_turn), Depends(likeness_turn), Depends(signature_turn)
+"""Dependencies of the routes that look through much of a library, or take a second of a processor."""
 
 
 async def render(

@@ -49,6 +49,7 @@ from footage.studio.schemas import (
 from footage.studio.state import (
     BEHIND_PAGES,
     IN_LIKENESS_TURN,
+    IN_SIGNATURE_TURN,
     IN_TURN,
     READY,
     CurrentLibrary,
@@ -236,7 +237,7 @@ def get_provenance(clip: PathId, library: CurrentLibrary) -> dict[str, Any]:
     return asdict(or_404(lambda: library.provenance(clip)))
 
 
-@router.get("/clips/{clip}/signature", dependencies=[IN_TURN, READY])
+@router.get("/clips/{clip}/signature", dependencies=[IN_SIGNATURE_TURN, READY])
 def get_signature(clip: PathId, studio: CurrentStudio) -> dict[str, Any]:
     """Return what a clip's signature (C2PA) says: its state, its signer, and what was signed."""
     return signature(or_404(lambda: studio.library.path(studio.entry(clip).id)))
@@ -246,8 +247,12 @@ def signature(path: Path) -> dict[str, Any]:
     """Return what is known of where a file comes from, as `footage verify` tells it: this process opens no clips."""
     line = [sys.executable, "-m", "footage", "verify", str(path.absolute()), "--json"]
     try:
-        told = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE).stdout
-        (answer,) = json.loads(told)
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            lower_priority(process.pid, BEHIND_PAGES)
+            try:
+                (answer,) = json.loads(process.communicate(timeout=PATIENCE)[0])
+            finally:
+                process.kill()
     except (subprocess.TimeoutExpired, ValueError):  # the extra is missing, or the file is hostile
         return {"state": "unread"}
     about: dict[str, Any] = answer

@@ -42,7 +42,7 @@ from footage.studio.roles import GIVEN, ROLES, Visitor
 from footage.studio.routes import albums, clips, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, PARAMETERS, ClipQueryForm, Id, PathId
-from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_TURN, READY, CurrentStudio, Studio
+from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_SIGNATURE_TURN, IN_TURN, READY, CurrentStudio, Studio
 from footage.studio.uploads import TAKEN
 
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
@@ -302,7 +302,7 @@ def shown_effects(studio: Studio, page: PageRenderer, entry: ClipEntry) -> dict[
     return {"kinds": kinds, "chain": chain, "source": source, "tables": edited.tables()}
 
 
-@router.get("/parts/signature", dependencies=[IN_TURN, READY])
+@router.get("/parts/signature", dependencies=[IN_SIGNATURE_TURN, READY])
 def show_signature(studio: CurrentStudio, page: Page, clip: Id) -> HTMLResponse:
     """Show what the signature of a clip says."""
     told = clips.signature(studio.library.path(studio.entry(clip).id))
