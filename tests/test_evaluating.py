@@ -97,6 +97,15 @@ def test_clips_of_the_same_kind_are_nearer_than_noise(folders: dict[str, Path], 
     assert recall and none is not None and recall > 0.7 > none
 
 
+def test_the_table_says_what_is_worst_and_of_how_many_clips(folders: dict[str, Path]) -> None:
+    found = evaluate(folders["noise"], folders["real"], clips=30, metrics="motion")
+    shown = results.table(found)
+    assert "furthest from 1, which is like real clips: flicker" in str(shown.title)
+    assert "30 : 30 windows of 12 : 24 clips, 8 frames" in str(shown.caption)
+    (few,) = [text for text in found.warnings if "has 12 clips and" in text]
+    assert "has 24 clips, fewer than the 30" in few and "--clips 12" in few
+
+
 def test_a_set_that_copies_its_training_clips_is_caught(folders: dict[str, Path], tmp_path: Path) -> None:
     found = evaluate(folders["copies"], folders["real"], clips=12, metrics="memorisation", to=tmp_path / "f.json")
     assert found.memorisation is not None

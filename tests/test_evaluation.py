@@ -170,6 +170,7 @@ def test_floor_is_of_held_out_clips_where_they_suffice() -> None:
 def test_floor_is_of_two_halves_where_held_out_clips_are_few() -> None:
     real, found = floor(Noise(train=10, heldout=3), 20)
     assert "one half of the clips (5 or so) against 20 of the other" in found.how and found.sets is not None
+    assert "rather too high than too low" in found.how
     one, two = (clips_of(clips) for clips in found.sets)
     assert clips_of(real) == set(range(10)) and not one & two and one | two == set(range(10))
     assert sum(index % 2 for index in one) in (2, 3), "each half has of every label"
@@ -271,5 +272,6 @@ def test_notes_fit_what_was_asked_for() -> None:
             assert any("no FVD" in text for text in warnings) is warned
     one = EvaluationInput("one", "dataset", clips=Fixed(clips[:1]))
     told = plan_evaluation(one, b, EvaluationOptions(frames=4, clips=6)).warnings
-    assert any("one has 1 clip" in text and "--clips" not in text for text in told)
+    assert any("one has 1 clip and b has 3 clips" in text and "--clips" not in text for text in told)
+    told = plan_evaluation(a, b, EvaluationOptions(frames=4, clips=6)).warnings
     assert any("b has 3 clips" in text and "or --clips 3" in text and "count files" in text for text in told)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
+import footage.pages
 from footage.config import Config, differences
 from footage.config.presets import PRESETS, override, preset
 from footage.config.registry import USES
@@ -275,6 +276,22 @@ def test_signs_come_with_what_helps(folder: Path, studio: Studio, client: TestCl
     studio.catalog.refresh()
     page = client.get("/training/run", params={"name": "runs/ill"}).text
     assert "knob=gan.critic_lr:0.00015" in page and '<span class="sub">a data set of fewer frames' in page
+
+
+def test_reports_of_any_name_are_found_by_their_heads(tmp_path: Path) -> None:
+    templates = Path(footage.pages.__file__).parent / "templates"
+    for kind in ("audit", "report", "privacy", "reaction"):
+        assert f"{{% block kind %}}{kind}{{% endblock %}}" in (templates / f"{kind}.html").read_text(encoding="utf-8")
+    head = (templates / "base.html").read_text(encoding="utf-8").partition("<title>")[0]
+    assert "{% include" not in head and len(head) < 512
+    written = head.replace("{% block kind %}{% endblock %}", "report")
+    (tmp_path / "cmp.html").write_text(written)
+    (tmp_path / "mine.html").write_text("<html><head><title>Mine</title>")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "audit.html").write_text("<p>by an older version")
+    (tmp_path / "linked.html").symlink_to(tmp_path / "cmp.html")
+    found = {entry.name: entry.kind for entry in Catalog(tmp_path).reports()}
+    assert found == {"cmp.html": "report", "old/audit.html": "audit"}
 
 
 def report_of(model: Path, weights: str, **figures: float) -> dict[str, Any]:

@@ -324,8 +324,8 @@ def floor_clips(
         order = np.argsort(real.labels, kind="stable")
         first, second = np.sort(order[::2]), np.sort(order[1::2])
         how = (
-            f"{counted(len(first), 'clip')} against the {counted(len(second), 'other')}, there being too few: with "
-            "fewer clips distances come out larger, so that the floor is too high"
+            f"{counted(len(first), 'clip')} against the {counted(len(second), 'other')}, there being no more: of so "
+            "few the floor is rather too high than too low, and a value well above it is worse for certain"
         )
         return FloorClips(how, rows=(first, second))
     if len(spans) < 2:
@@ -333,6 +333,7 @@ def floor_clips(
     halves = [draw_windows(half, protocol, count, seed, real.stride) for half in halve_clips(spans, seed)]
     how = (
         f"{counted(count, 'window')} of one half of the clips ({len(spans) // 2} or so) against {count} of the other, "
-        "there being too few: with fewer clips distances come out larger, so that the floor is too high"
+        "there being no more: of so few the floor is rather too high than too low, and a value well above it is worse "
+        "for certain"
     )
     return FloorClips(how, (real.others(halves[0]), real.others(halves[1])))

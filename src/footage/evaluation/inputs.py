@@ -487,19 +487,19 @@ def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[
                 )
             if not folder.rated and protocol.fps is None:
                 warnings.append(f"{name}: pictures have no rate, {folder.fps:g} a second are assumed; give --fps")
-        if side.source is not None and len(side.spans) < protocol.clips:
-            if protocol.windows == "one":
-                text = f"only {len(side.spans)} are compared, and the figures are no longer those of the protocol"
-            else:
-                text = (
-                    f"{protocol.clips} windows are cut from them, which are not independent: intervals count files, "
-                    "not windows"
-                )
-            fewer = f", or --clips {len(side.spans)}" if protocol.windows != "one" and len(side.spans) > 1 else ""
-            warnings.append(
-                f"{name} has {counted(len(side.spans), 'clip')}, fewer than the {protocol.clips} that are measured: "
-                f"{text}; give more clips{fewer}"
+    few = [side for side in sides if side.source is not None and len(side.spans) < protocol.clips]
+    if few:
+        least = min(len(side.spans) for side in few)
+        if protocol.windows == "one":
+            text = f"only {least} are compared, and the figures are no longer those of the protocol"
+        else:
+            text = (
+                f"{protocol.clips} windows are cut from them, which are not independent: intervals count files, "
+                "not windows"
             )
+        fewer = f", or --clips {least}" if protocol.windows != "one" and least > 1 else ""
+        named = " and ".join(f"{side.opened.given} has {counted(len(side.spans), 'clip')}" for side in few)
+        warnings.append(f"{named}, fewer than the {protocol.clips} that are measured: {text}; give more clips{fewer}")
 
 
 def resized(side: InputClips, protocol: Protocol) -> str:

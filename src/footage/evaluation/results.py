@@ -12,6 +12,7 @@ other. Nothing here computes: a page about the figures can be made from the file
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -325,13 +326,24 @@ def read(path: Path) -> Evaluation:
         raise DatasetError(f"{path} holds no figures ({error})", "make it again with footage evaluate --to") from None
 
 
+WORST = 3
+"""Ratios that are named before the table, at most."""
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
 
 
 def table(evaluation: Evaluation) -> Table:
     made, real, protocol = evaluation.made, evaluation.real, evaluation.protocol
     shown = Table("figure", "value", "95% interval", "real : real", "tier")
-    shown.title = f"{made.given} beside {real.given}"
+    apart = [
+        figure
+        for figure in evaluation.figures
+        if figure.label.endswith(", made : real") and figure.value and (around := figure.interval)
+        if figure.value > 0 and not around.low <= 1 <= around.high
+    ]
+    apart.sort(key=lambda figure: -abs(math.log(figure.value or 1)))
+    said = ", ".join(f"{one.label.partition(',')[0]} {format_figure(one.value)}" for one in apart[:WORST])
+    found = f"furthest from 1, which is like real clips: {said}" if apart else ""
+    shown.title = "; ".join(filter(None, (f"{made.given} beside {real.given}", found)))
     shown.title_justify = shown.caption_justify = "left"
     metric = ""
     for figure in evaluation.figures:
@@ -358,8 +370,10 @@ def table(evaluation: Evaluation) -> Table:
             beside = f"{space.below_real:.1%} ({whose})"
             reach = f"{space.interval.low:.1%} … {space.interval.high:.1%}"
             shown.add_row(name, f"{space.below:.1%}", reach, beside, space.tier)
+    cut = any(0 < side.available < side.windows for side in (made, real))
+    whole = f" of {made.available or made.windows:,} : {real.available or real.windows:,} clips," if cut else " of"
     lines = [
-        f"protocol {protocol.name}: {made.windows:,} : {counted(real.windows, 'clip')} of "
+        f"protocol {protocol.name}: {made.windows:,} : {counted(real.windows, 'window' if cut else 'clip')}{whole} "
         f"{counted(made.frames, 'frame')} of {made.width}×{made.height}, seed {evaluation.seed}, "
         f"{counted(protocol.repeats, 'repeat')}",
         f"floor: {evaluation.floor}",

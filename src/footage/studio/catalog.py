@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from footage import files
@@ -35,7 +36,11 @@ MOST = 20_000
 FRESH = 5.0
 """Seconds for which what was found is believed."""
 REPORTS = {"audit.html": "audit", "report.html": "report", "privacy.html": "privacy", "comparison.md": "comparison"}
-"""Files that are to be read by people, and what they are."""
+"""Files that are to be read by people, and what they are; pages of other names say it themselves."""
+SAYS = re.compile(rb'<meta name="generator" content="footage (audit|report|privacy|reaction)">')
+"""What stands in the head of a page that footage wrote, since 0.1."""
+HEAD = 1024
+"""Bytes of a page that are looked through for it."""
 PICTURES = frozenset({".png", ".jpg", ".svg", ".mp4", ".webm", ".gif"})
 """What may stand beside a report and belong to it."""
 LARGEST = 64 * 2**20
@@ -173,7 +178,7 @@ class ReportEntry:
 
     name: str
     kind: str
-    """`audit`, `report` or `comparison`."""
+    """`audit`, `report`, `privacy`, `comparison` or `reaction`."""
     changed: float
     """When it was written, in seconds since 1970."""
     damaged: str = ""
@@ -206,7 +211,7 @@ class Catalog:
         """Return the main figures of all evaluations that there are reports of, the latest first."""
         figures = []
         for name, page in self._find("report").items():
-            if page.name != "report.html":
+            if page.suffix != ".html":
                 continue
             path = page.with_suffix(".json")  # it is written after the page
             when = changed(path)
@@ -306,8 +311,9 @@ class Catalog:
     def reports(self) -> list[ReportEntry]:
         """Return audits and reports, the latest first."""
         reports = [
-            ReportEntry(name, REPORTS[path.name], changed(path), fault(path, self.folder, MOST_BYTES[path.suffix]))
+            ReportEntry(name, kind, changed(path), fault(path, self.folder, MOST_BYTES[path.suffix]))
             for name, path in self._find("report").items()
+            if (kind := report_kind(path, self.folder))
         ]
         return sorted(reports, key=lambda report: -report.changed)
 
@@ -423,12 +429,26 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
             entries["run"][name] = place
         if "dataset.json" in names:
             entries["dataset"][name] = place
-        for report in names & REPORTS.keys():
-            entries["report"][f"{name}/{report}"] = place / report
+        for report in sorted(names):
+            if report_kind(place / report, folder):
+                shown = os.fsencode(report).decode("utf-8", "replace")
+                entries["report"][PurePosixPath(name, shown).as_posix()] = place / report
     shipped = sorted(PRETRAINED.glob("*/model.json"), key=lambda path: (path.parent.name != "stream-shapes", path))
     for path in shipped:  # behind one's own; the first is the one that is quick and good at what it does
         entries["model"].setdefault(path.parent.name, path.parent)
     return entries
+
+
+def report_kind(path: Path, folder: Path) -> str:
+    """Return what a report in a folder is, by its name or what its head says; empty for what is none."""
+    if path.name in REPORTS or path.suffix != ".html" or fault(path, folder, None):
+        return REPORTS.get(path.name, "")
+    try:
+        with open(path, "rb") as page:
+            says = SAYS.search(page.read(HEAD))
+    except OSError:
+        return ""
+    return says[1].decode() if says else ""
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, set[str]]]:
@@ -507,7 +527,7 @@ def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
         channels=info.channels,
         fps=info.fps,
         labels=tuple(map(plain, info.labels)),
-        audit=f"{name}/audit.html" if (path / "audit.html").is_file() else "",
+        audit=PurePosixPath(name, "audit.html").as_posix() if (path / "audit.html").is_file() else "",
         changed=changed(path / "dataset.json"),
     )
 
