@@ -295,6 +295,25 @@ def test_a_video_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert rendered(target.to) == 3 and list(tmp_path.iterdir()) == [target.to]
 
 
+def test_a_video_whose_segments_cannot_be_begun_can_be_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch, pytest.raises(MediaError, match="the disk is full"):
+        patch.setattr(segments.files, "write_json", full)
+        rendered(tmp_path / "a.mp4")
+
+    def emptied(folder: Path, ignore_errors: bool) -> None:
+        """Leave the folder, as on NFS, where the open lock is in it under another name until it is closed."""
+        for path in folder.iterdir():
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    monkeypatch.setattr(segments.shutil, "rmtree", emptied)
+    assert rendered(tmp_path / "a.mp4") == 3 and list(tmp_path.iterdir()) == [tmp_path / "a.mp4"]
+
+
 def test_pictures_are_on_the_disk_before_the_note_that_they_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,47 @@ def test_partial_files_of_a_live_process_stay(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "c.npy") as temporary:
         temporary.touch()
         files.remove_partial(tmp_path, anyway=True)
+
+
+def test_a_folder_that_another_program_holds_is_written_to(tmp_path: Path) -> None:
+    """`flock FOLDER footage …` keeps a second job away, and the first one writes into that folder."""
+    with files.open_folder(tmp_path) as handle:
+        assert handle is not None and files.lock(handle)
+        writer = threading.Thread(target=files.write_bytes, args=(tmp_path / "a", b"a"), daemon=True)
+        writer.start()
+        writer.join(5)
+        assert not writer.is_alive() and (tmp_path / "a").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("when", ["before it is opened", "before it is locked", "and another is made"])
+def test_the_lock_of_what_is_deleted_keeps_nobody_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool, when: str
+) -> None:
+    path, make, lock, calls = tmp_path / "of" / "a", files.make_folder, files.lock, list[str]()
+
+    def made(place: Path) -> None:
+        calls.append("make")
+        if when != "before it is opened" or calls.count("make") > 1:
+            make(place)
+
+    def locked_late(*given: object) -> bool:
+        calls.append("lock")
+        if when != "before it is opened" and calls.count("lock") == 1:
+            shutil.rmtree(tmp_path / "of")
+            if when == "and another is made":
+                path.mkdir(parents=True) if folder else make(path.parent)
+                path.touch()
+        return lock(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files, "make_folder", made)
+    monkeypatch.setattr(files, "lock", locked_late)
+    with files.holding(path, folder=folder, wait=False) as held:
+        assert held and path.exists() and calls.count("make") == 2
+        with files.holding(path, folder=folder, wait=False) as second:
+            assert not second
+    with files.holding(path, folder=folder, shared=True, wait=False) as held:
+        assert held
 
 
 def test_the_name_of_a_large_file_is_flushed_to_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """Sources, data sets and exports at addresses: a server like S3 on this machine, and fsspec's memory."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import resource
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -74,6 +76,22 @@ def local(videos, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "SHARD_BYTES", 80_000)
         return ingest([videos], tmp_path_factory.mktemp("local") / "data", **SMALL).dataset
+
+
+@pytest.fixture(autouse=True)
+def nfs(monkeypatch):
+    """Locks as NFS has them (flock(2)): only what is open for writing can be held alone."""
+    fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+
+    def strict(handle, how):
+        if how & fcntl.LOCK_EX and fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            number = handle if isinstance(handle, int) else handle.fileno()
+            if not stat.S_ISDIR(os.fstat(number).st_mode):
+                raise OSError(errno.EBADF, "it is open for reading alone")
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", strict)
 
 
 def put(folder: Path, address: str) -> RemoteFolder:
@@ -613,14 +631,14 @@ def test_sources_are_swept_by_turns(tmp_path, monkeypatch):
 
     def watched(**how):
         made = make(**how)
-        with open(tmp_path / "cache" / "sources.lock", "rb") as turn:
+        with open(tmp_path / "cache" / "sources.lock", "rb+") as turn:
             free.append(files.lock(turn, wait=False))
         return made
 
     monkeypatch.setattr(remote.tempfile, "TemporaryDirectory", watched)
     with remote.sources_here([f"file://{tmp_path}/a.mp4"], tmp_path, {}):
         assert free == [False] and not left.exists()
-        with open(tmp_path / "cache" / "sources.lock", "rb") as turn:
+        with open(tmp_path / "cache" / "sources.lock", "rb+") as turn:
             assert files.lock(turn, wait=False)
 
 

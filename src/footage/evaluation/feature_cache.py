@@ -53,6 +53,8 @@ from footage.metrics.distances import Rows, SelectedRows
 
 MOST_BYTES = 4 * 2**30
 """A cache that is larger loses what was not used for longest."""
+PATIENCE = 5.0
+"""Seconds that an entry waits for another program that holds its folder."""
 _DIGEST = 32
 
 
@@ -177,15 +179,11 @@ class FeatureCache:
         if held is not None:
             return StoredRows(self.folder, clips, each, part, size, np.dtype(dtype), held)
         folder = self.folder / key
-        while key not in self.used:
-            folder.mkdir(parents=True, exist_ok=True)
+        if key not in self.used:
             files.remove_partial(folder)
-            handle = self._held.enter_context(files.open_folder(folder))
-            if handle is not None:
-                files.lock(handle, shared=True)
-            with contextlib.suppress(FileNotFoundError):  # another evaluation has removed it just now
-                if handle is None or os.path.samestat(os.fstat(handle), folder.stat()):
-                    self.used.add(key)
+            # Another evaluation may be removing it just now.
+            self._held.enter_context(files.holding(folder, folder=True, shared=True, wait=PATIENCE))
+            self.used.add(key)
         os.utime(folder)
         return StoredRows(folder, clips, each, part, size, np.dtype(dtype))
 
@@ -204,7 +202,7 @@ class FeatureCache:
                 return
             if folder.name in self.used:
                 continue
-            with files.open_folder(folder) as handle:
+            with contextlib.suppress(FileNotFoundError), files.open_folder(folder) as handle:
                 if handle is None or files.lock(handle, wait=False):
                     shutil.rmtree(folder, ignore_errors=True)
                     total -= size

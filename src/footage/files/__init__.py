@@ -13,6 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,8 @@ NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLC
 """Error numbers of a file system that has no locks."""
 PARTIAL = ".partial"
 """Ending of a file that is still being written; what a killed process has left of such is removed."""
+BRIEFLY, LOOK = 0.03, 0.005
+"""Seconds that a file which is to be written waits for its folder's lock, and between two looks."""
 MOST_TURNS = 8
 """How often a folder is tried to be put where others put theirs."""
 LONGEST_NAME, LONGEST_ENDING = 255, 32
@@ -185,10 +188,18 @@ def name_beside(path: Path, before: str, after: str) -> Path:
 
 @contextlib.contextmanager
 def open_folder(folder: Path) -> Iterator[int | None]:
-    """Open a folder to lock it or to flush it to disk; give None where the system does not allow that."""
+    """Open a folder to lock it or to flush it to disk; give None where the system does not allow that.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
     handle: int | None = None
-    with contextlib.suppress(OSError):
+    try:
         handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        pass
     try:
         yield handle
     finally:
@@ -202,7 +213,8 @@ def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     temporary = scratch_beside(path)
     with open_folder(path.parent) as folder:
         if folder is not None:
-            lock(folder, shared=True)  # `remove_partial` then leaves what is in it alone
+            # `remove_partial` then leaves what is in it alone. Who holds it for longer is another program.
+            lock(folder, shared=True, wait=BRIEFLY)
         try:
             yield temporary
             large = durable and temporary.stat().st_size >= LARGE
@@ -275,7 +287,7 @@ def updating(path: Path) -> Iterator[IO[bytes] | locked.LockedFile]:
         return
     if not path.exists():
         write_bytes(path, b"")
-    with open(path, "rb") as held:
+    with open(path, "rb+") as held:
         lock(held)
         name = locked.name_below(path, folder)
         with locked.LockedFile(path, *locked.opened_folder(folder), name, "update") as hidden:
@@ -317,20 +329,54 @@ class LockedMirror:
         return self._content
 
 
-def lock(handle: IO[Any] | int, shared: bool = False, wait: bool = True) -> bool:
-    """Lock a file (flock) until it is closed; tell whether it could be. Where there are no locks, it always can."""
+def lock(handle: IO[Any] | int, shared: bool = False, wait: bool | float = True) -> bool:
+    """Lock a file (flock) until it is closed; tell whether it could be. Where there are no locks, it always can.
+
+    Args:
+        handle: of the file; one that is not `shared` has to be open for writing: NFS has no other such locks.
+        shared: whether others may lock it so too.
+        wait: as long as others hold it, or for so many seconds at most.
+    """
     try:
         import fcntl
     except ImportError:
         return True
-    try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as fault:
-        if fault.errno not in NO_LOCKS:
-            raise
-    return True
+    until = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait is True else fcntl.LOCK_NB))
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOOK)
+            continue
+        except OSError as fault:
+            if fault.errno not in NO_LOCKS:
+                raise
+        return True
+
+
+@contextlib.contextmanager
+def holding(path: Path, folder: bool = False, shared: bool = False, wait: bool | float = True) -> Iterator[bool]:
+    """Lock a file or folder that whoever holds it may delete, and that is made where it is missing; see `lock`.
+
+    Tell whether it could be locked. What was deleted meanwhile keeps nobody away: then the new one is locked.
+    """
+    while True:
+        make_folder(path if folder else path.parent)
+        with contextlib.ExitStack() as opened:
+            try:
+                if folder:
+                    handle = opened.enter_context(open_folder(path))
+                else:
+                    handle = opened.enter_context(open(path, "ab")).fileno()
+                held = handle is None or lock(handle, shared, wait)
+                current = handle is None or os.path.samestat(os.fstat(handle), path.stat())
+            except FileNotFoundError:
+                current = False
+            if current:
+                yield held
+                return
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -433,7 +479,7 @@ def remove_partial(folder: Path, deep: bool = False, anyway: bool = False) -> No
         if not path.is_dir():
             left.setdefault(path.parent, []).append(path)
     for place, paths in left.items():
-        with open_folder(place) as handle:
+        with contextlib.suppress(FileNotFoundError), open_folder(place) as handle:  # or it is gone
             if anyway or handle is None or lock(handle, wait=False):
                 for path in paths:
                     path.unlink(missing_ok=True)

@@ -793,23 +793,13 @@ class FileStore:
         The lock goes when it is let go of: whoever gets one that is gone meanwhile takes another.
         """
         lock = path.with_suffix(".lock")
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            with open(lock, "ab") as handle:
-                if not files.lock(handle, wait=wait):
-                    yield False
-                    return
-                try:
-                    current = os.path.samestat(os.fstat(handle.fileno()), lock.stat())
-                except FileNotFoundError:
-                    current = False
-                if current:
-                    try:
-                        yield True
-                    finally:
-                        with contextlib.suppress(OSError):  # where what is open cannot be removed, it stays
-                            lock.unlink()
-                    return
+        with files.holding(lock, wait=wait) as held:
+            try:
+                yield held
+            finally:
+                if held:
+                    with contextlib.suppress(OSError):  # where what is open cannot be removed, it stays
+                        lock.unlink()
 
     def _picture(self, digest: str, ending: str, below: Path | None = None) -> Path:
         if not _DIGEST.fullmatch(digest):

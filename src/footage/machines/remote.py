@@ -406,7 +406,7 @@ class Cache:
                     used += about.st_size
                     free.append((about.st_atime_ns, about.st_size, path))
                     continue
-                if files.lock(handle, wait=False):  # its process was killed
+                if files.lock(handle, shared=True, wait=False):  # its process was killed
                     path.unlink()
                     handle.close()
                 elif path == partial:
@@ -420,8 +420,8 @@ class Cache:
                 for _, length, path in sorted(free):
                     if used <= self.limit:
                         break
-                    with open(path, "rb") as handle, contextlib.suppress(PermissionError):  # Windows: it is in use
-                        if files.lock(handle, wait=False):
+                    with contextlib.suppress(PermissionError), open(path, "rb+") as unused:  # Windows: it is in use
+                        if files.lock(unused, wait=False):
                             path.unlink()
                             used -= length
                 if used > self.limit:
@@ -576,7 +576,7 @@ def sources_here(
 @contextlib.contextmanager
 def _turn(home: Path) -> Iterator[None]:
     """Wait until no other process exchanges stand-ins of a folder, and keep the others waiting in the block."""
-    with open(home / MIRROR, "rb") as handle:
+    with open(home / MIRROR, "rb+") as handle:
         files.lock(handle)
         yield
 
@@ -630,7 +630,7 @@ def present(paths: Sequence[Path]) -> Iterator[None]:
             with _turn(home):
                 locks.close()
                 for group in groups:
-                    with open(stand_in(*group[0]), "rb") as last:
+                    with open(stand_in(*group[0]), "rb+") as last:
                         for path, hidden in group if files.lock(last, wait=False) else ():
                             if hidden.exists():
                                 os.replace(hidden, path)

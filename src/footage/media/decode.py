@@ -444,7 +444,8 @@ def read_window(
         count: of the frames.
         channels: 1 for grey, 3 for RGB.
         steady: whether its times are known not to jump (see `VideoInfo.jumps`): then an MPEG transport stream is gone
-            to by them. Program streams have too few, of which FFmpeg gives some to other frames after a jump.
+            to by them. Program streams and Ogg are decoded from their beginning: the former have too few times, of
+            which FFmpeg gives some to other frames after a jump.
 
     Raises:
         UnusableMedia: the file cannot be opened, or gives no frame at all.

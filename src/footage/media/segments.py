@@ -143,17 +143,9 @@ class SegmentWriter:
 
     def __enter__(self) -> SegmentWriter:
         target, lock = self.target, self.target.folder / "lock"
-        with files.disk_errors(target.disk_full):
-            while True:
-                files.make_folder(target.folder)
-                with contextlib.suppress(FileNotFoundError):  # another process has just deleted its segments
-                    self._held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-                    if not files.lock(self._held, wait=False):
-                        os.close(self._held)
-                        raise MediaError(f'"{target.to}" is written by another process', "wait for it to end")
-                    if os.path.samestat(os.fstat(self._held), lock.stat()):
-                        break
-                    os.close(self._held)
+        with files.disk_errors(target.disk_full), contextlib.ExitStack() as held:
+            if not held.enter_context(files.holding(lock, wait=False)):  # another process may delete its segments
+                raise MediaError(f'"{target.to}" is written by another process', "wait for it to end")
             if self.key.exists() and _read(self.key) != target.key():
                 for path in target.folder.iterdir():
                     if path.is_dir():
@@ -164,10 +156,13 @@ class SegmentWriter:
             files.remove_partial(target.folder)
             if not self.key.exists():
                 files.write_json(self.key, target.key())
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._held)
+        self._held.close()
+        with contextlib.suppress(OSError):  # on NFS what is open keeps its folder, which `drop` then leaves, empty now
+            self.target.folder.rmdir()
 
     def note(self, number: int) -> Path:
         """Return the file that is written when a segment is whole."""

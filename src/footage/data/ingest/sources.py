@@ -350,9 +350,8 @@ class SourceScan:
             if self.open_file(Path(entry.path), entry_name):
                 yield Path(entry.path), entry_name
         for path, entry_name in folders:
-            if (path / locked.HEADER).is_file() and locked.folder_of(
-                path
-            ) == path:  # what is made of the others may be plain
+            # What is made of the others may be plain.
+            if (path / locked.HEADER).is_file() and locked.folder_of(path) == path:
                 self.rejections.append(Rejection(entry_name, "locked", "it lies among the others: name it by itself"))
                 continue
             yield from self.walk(path, entry_name, here)
