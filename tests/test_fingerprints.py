@@ -33,14 +33,20 @@ from tests.libraries import make_older
 SIDE, FRAMES = 64, 36
 
 
-def drawn(seed: int, frames: int = FRAMES) -> Frames:
-    """Draw a disc on black that goes along a curve, as clips of one model do: all look alike but for colour and way."""
+def drawn(seed: int, frames: int = FRAMES, *, large: float = 1, square: bool = False) -> Frames:
+    """Draw a disc on black that goes along a curve, as clips of one model do: all look alike but for colour and way.
+
+    Both are `large` times as large; a square has the disc's area.
+    """
     rng = np.random.default_rng(seed)
     time = np.linspace(0, 1, frames)[:, None]
     steps = rng.uniform(-1, 1, (3, 2)) * [[16], [9], [6]]
-    middle = SIDE / 2 + sum(steps[k] * np.sin(np.pi * (k + 1) * time + rng.uniform(0, 6)) for k in range(3))  # (T, 2)
+    way = sum(steps[k] * np.sin(np.pi * (k + 1) * time + rng.uniform(0, 6)) for k in range(3))  # (T, 2)
+    middle = SIDE / 2 + large * way
     y, x = np.mgrid[:SIDE, :SIDE]
-    inside = np.hypot(y - middle[:, :1, None], x - middle[:, 1:, None]) < rng.uniform(7, 10)
+    apart = y - middle[:, :1, None], x - middle[:, 1:, None]
+    distance = np.maximum(*np.abs(apart)) * 2 / np.sqrt(np.pi) if square else np.hypot(*apart)
+    inside = distance < large * rng.uniform(7, 10)
     return (inside[..., None] * rng.uniform(60, 255, 3)).astype(np.uint8)
 
 
@@ -126,6 +132,18 @@ def test_a_clip_of_other_colours_that_moves_alike_is_told_apart_by_its_file(libr
         found = find_copy(codes, read_samples(path), read, closer)
         assert found is not None and found.clip == 6
     assert find_copy(codes, read_samples(path), read, Closer(path, library.path)) is None
+
+
+def test_a_larger_shape_of_another_form_and_colour_is_no_part_of_a_clip(library: Library, tmp_path: Path) -> None:
+    path, part = tmp_path / "copy.mp4", np.array([0.88, 0.06, 0.06, 0], dtype=np.float32)
+    closeness = []
+    for square in (False, True):
+        frames = drawn(5, large=1 / 0.88, square=square) * ((0.8, 1, 0.8) if square else (1, 1, 1))
+        write_clip(path, [frames.astype(np.uint8)], fps=25, metadata={}, encoding=EncodingOptions(crf=30))
+        looked = Closer(path, library.path).closeness(6, part, mirrored=False)
+        assert looked is not None
+        closeness.append(looked[0])
+    assert closeness[0] > 1 and closeness[1] < -0.3  # the second .3 too close before parts were asked for more
 
 
 def test_an_older_library_is_given_fingerprints_and_a_removed_clip_loses_its_own(tmp_path: Path) -> None:

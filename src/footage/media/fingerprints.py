@@ -109,6 +109,12 @@ TOGETHER = (-1.1, 0.7)
 """Samples between which a copy begins with its clip."""
 ELSEWHERE = 0.9
 """How much closer a mirror image has to be, or a copy that begins elsewhere: of so many places some fit by chance."""
+ENLARGED = 0.5
+"""By how much what moves counts less, on Fisher's scale, in a part of a picture where little else is seen."""
+UNCUT = 0.98
+"""Share of a picture's sides from which on it is not a part of one."""
+ALONE = 0.4
+"""Share of a picture's mean square contrast that moves, from which on little else is seen."""
 QUIET = 0.3
 """Mean deviation of what moves, in grey levels, below which a close look has pictures alone to go by."""
 SURELY_QUIET = 3.5
@@ -545,7 +551,8 @@ class Closer:
 
     What moves, what stands still and colours are correlated, on Fisher's scale; and it counts how little of what is
     left between them is coarse: compressing leaves fine differences, another clip coarse ones. The weights are those of
-    the widest gap between copies and other clips (docs/LOG.md says of which).
+    the widest gap between copies and other clips (docs/LOG.md says of which). Of a part of a picture in which little
+    else is seen, such as a disc on black, what moves has to be more alike, since it may be enlarged to fit.
 
     Args:
         copy: its file.
@@ -594,13 +601,15 @@ class Closer:
         means = [bright.mean(axis=0) for bright in pair]
         moves = [bright - mean for bright, mean in zip(pair, means, strict=True)]
         still = _alike(means[0], means[1], counted)
-        if np.sqrt(float((moves[0][:, counted] ** 2).sum()) / len(ours)) / (CLOSE // 2) < QUIET:
+        contrast, moving = (float((waves[:, counted] ** 2).sum()) for waves in (pair[0], moves[0]))
+        if np.sqrt(moving / len(ours)) / (CLOSE // 2) < QUIET:
             return still - SURELY_QUIET, place
         left = ((pair[0] - pair[1]) ** 2).mean(axis=0)
         coarse, fine = left[counted & (_ORDERS <= 5)].mean(), left[counted & (_ORDERS > 8)].mean()
         evenness = -0.5 * float(np.log((coarse + 0.01) / (fine + 0.01)))
         motion, colour = _alike(moves[0], moves[1], framed), _alike(ours[:, 1:], seen[:, 1:], _ORDERS <= 8)
         asked = SURELY + ELSEWHERE * (mirrored or not TOGETHER[0] <= place[3] <= TOGETHER[1])
+        motion -= ENLARGED * (place[0] < UNCUT and moving > ALONE * contrast)
         return 2 * min(motion, 2.0) + still + min(colour, 1.0) + evenness - asked, place
 
 
