@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +134,14 @@ def test_public_names_are_there() -> None:
         assert getattr(footage, name) is not None
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = footage.no_such_thing
+
+
+def test_functions_and_classes_are_found_by_other_processes() -> None:
+    for name in footage.__all__:
+        if callable(value := getattr(footage, name)):
+            assert pickle.loads(pickle.dumps(value)) is value, name
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(footage.preset, "stream-64").result() == footage.preset("stream-64")
 
 
 WRONG: tuple[object, ...] = (None, -1, 3.5, [], ["a", "b"], {"a": 1}, b"x", np.zeros(2), "nope", Path("nope"), True)

@@ -54,10 +54,12 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", labels=())
 
 
-def audit(info: ModelInfo, spans: list[Span], folder: Path, **options: Any) -> tuple[PrivacyAuditor, PrivacyAudit]:
-    sampler = NoisyCopies(info.config.clip, SOURCE, spans)
+def audit(
+    info: ModelInfo, spans: list[Span], folder: Path, source: BuiltInClips = SOURCE, **options: Any
+) -> tuple[PrivacyAuditor, PrivacyAudit]:
+    sampler = NoisyCopies(info.config.clip, source, spans)
     model: Any = SimpleNamespace(info=info, sampler=sampler, generator=sampler, folder=folder / "model")
-    given = EvaluationInput("shapes", "dataset", clips=SOURCE)
+    given = EvaluationInput("shapes", "dataset", clips=source)
     options = {"count": 48, "networks": ("random",)} | options
     with FeatureCache(None) as cache:
         auditor = PrivacyAuditor(model, given, cache=cache, **options)
@@ -117,6 +119,30 @@ def test_nobody_is_named_where_unseen_clips_are_too_few_or_of_other_labels(
     kinds = audited(("street", "people"), seen[:16], lambda span: int(span.index >= 16))  # unseen ones are people
     assert kinds.recognised == 0 and kinds.doubtful >= 8 and "no unseen clip has their labels" in kinds.advice
     assert any("no unseen clip is labelled street: of 16 clips" in note for note in kinds.notes)
+
+
+def test_drawn_clips_with_labels_are_named_and_those_without_one_are_a_kind_of_their_own(
+    tmp_path: Path, info: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BuiltInClips, "CLIPS", 24)
+    monkeypatch.setattr(BuiltInClips, "HELDOUT", 24)
+    shapes = BuiltInClips("shapes", height=32, width=32, channels=3)
+
+    def audited(unlabelled: set[str], made: int, count: int) -> tuple[PrivacyAuditor, PrivacyAudit]:
+        def spans(split: Split | str) -> list[Span]:
+            kept = 16 if split in unlabelled else 24
+            return [replace(s, label=s.label if s.index % 24 < kept else -1) for s in BuiltInClips.spans(shapes, split)]
+
+        monkeypatch.setattr(shapes, "spans", spans)
+        return audit(info, shapes.spans("train")[:made], tmp_path, shapes, count=count)
+
+    auditor, found = audited({"train", "heldout"}, 16, 48)
+    assert found.recognised >= 8 and not any("no unseen clip" in note for note in found.notes)
+    assert {source.source for source in found.sources if source.recognised} <= {f"shapes {n}" for n in range(16)}
+    assert len(auditor.kinds[0]) == 24 and auditor.kinds[0]["shapes 20"] == ""
+    auditor, found = audited({"train"}, 1, 4)
+    assert len(auditor.kinds[0]) == 16
+    assert any("no unseen clip is without a label: of 8 clips" in note for note in found.notes)
 
 
 def test_how_often_values_are_lowest_by_chance_is_that_of_counting() -> None:

@@ -100,7 +100,10 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             value = getattr(importlib.import_module(f"footage.{module}"), name)
-            return importlib.import_module("footage.config.strict").checked(value) if name.islower() else value
+            if name.islower():  # a function
+                value = importlib.import_module("footage.config.strict").checked(value)
+                value.__module__, value.__qualname__ = __name__, name  # where pickle finds it
+            return value
     raise AttributeError(f'footage has no "{name}"')
 
 

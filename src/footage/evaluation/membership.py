@@ -204,9 +204,10 @@ class _RealSide:
 
     @functools.cached_property
     def kinds(self) -> dict[str, str]:
-        """The label of each source that has one, of its first clip."""
+        """The label of each source, of its first clip that has one; empty where none has."""
         names = self.clips.source.labels
-        return {span.source: names[span.label] for span in reversed(self.spans) if span.label >= 0}
+        told = {self.source_of(span): names[span.label] for span in reversed(self.spans) if span.label >= 0}
+        return dict.fromkeys(self.sources, "") | told
 
     def known(self, labels: Sequence[str]) -> dict[int, int]:
         """Return the clips whose label a model knows, in their order: number -> class; of one without labels all."""
@@ -417,9 +418,10 @@ class PrivacyAuditor:
 
     @functools.cached_property
     def kinds(self) -> list[dict[str, str]]:
-        """What sources of members and of others are compared by, of those that can be: labels that both sides have."""
+        """What sources of either side are compared by, of those that can be: labels that both sides have, or none."""
         sides = (self.members, self.others)
-        labelled = all(side.kinds for side in sides) and not named_one_by_one(self.members.kinds.values())
+        labelled = all(any(side.kinds.values()) for side in sides)
+        labelled = labelled and not named_one_by_one(filter(None, self.members.kinds.values()))
         told = [side.kinds if labelled else dict.fromkeys(side.sources, "") for side in sides]
         return [{name: kind for name, kind in told[0].items() if kind in told[1].values()}, told[1]]
 
@@ -427,12 +429,13 @@ class PrivacyAuditor:
         """Compare."""
         sides = (self.members, self.others)
         if unlike := [source for source in self.members.sources if source not in self.kinds[0]]:
-            labels = sorted({self.members.kinds.get(source, "nothing") for source in unlike})
-            named = ", ".join(labels[:NAMED]) + (" and others" if len(labels) > NAMED else "")
+            labels = sorted({self.members.kinds[source] for source in unlike})
+            named = ", ".join(filter(None, labels[:NAMED])) + (" and others" if len(labels) > NAMED else "")
+            kinds = [f"labelled {named}"] * bool(named) + ["without a label"] * ("" in labels)
             self.notes.append(
-                f"no unseen clip is labelled {named}: of {counted(len(unlike), 'clip')} of the training it cannot be "
-                "said whether they are recognised; give --held-out DATA with such clips, or ingest with more held out "
-                "(--heldout)"
+                f"no unseen clip is {' or '.join(kinds)}: of {counted(len(unlike), 'clip')} of the training it cannot "
+                "be said whether they are recognised; give --held-out DATA with such clips, or ingest with more held "
+                "out (--heldout)"
             )
         near = [found for space in self._spaces() if (found := _Nearness.of(space, sides)) is not None]
         sources = [self.members.sources, self.others.sources]
