@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,11 +16,12 @@ from footage.config import ClipConfig
 from footage.data.audit import Audit
 from footage.data.crops import VideoCrops
 from footage.errors import MediaError
+from footage.media import probe as probing
 from footage.media import thumbnails
 from footage.media.decode import VideoDecoder
 from footage.media.encode import write_clip
 from footage.media.probe import count_frames, probe
-from footage.media.rates import USUAL, common_rate, exact_rate, rate_of_times
+from footage.media.rates import PAUSE, USUAL, FrameClock, common_rate, exact_rate, rate_of_times
 from footage.media.reader import DamageLog, Footage, open_original
 from footage.media.thumbnails import read_thumbnails
 from tests import clips
@@ -256,3 +260,45 @@ def test_crops_are_not_taken_from_where_no_moment_can_be_found(tmp_path):
     crops = VideoCrops(tmp_path / "v", ClipConfig(frames=4, height=16, width=16))
     assert list(crops.left_out) == ["v/jump.ts"] and "jump" in crops.left_out["v/jump.ts"]
     assert crops.fps == 30000 / 1001
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+@pytest.mark.parametrize("unit", [Fraction(1, 90000), Fraction(1001, 30000), Fraction(1)])
+def test_packets_are_counted_as_if_a_clock_were_shown_each(unit: Fraction, jumps: bool) -> None:
+    draw = random.Random(0)
+    for _ in range(40):
+        stamps = [draw.choice([0, -7, 10**6])]
+        for _ in range(draw.randrange(1, 90)):  # back, on, for long, and beyond what can be meant
+            step = draw.choice([*[Fraction(1, 25)] * 20, Fraction(-1, 5), Fraction(3, 2), -50, 1, 10, 11, 60, 200_000])
+            stamps.append(stamps[-1] + int(step / unit))
+        clock, usual, paused = FrameClock(jumps), Fraction(1, 25), Fraction(0)
+        fast = probing._PacketTimes(FrameClock(jumps), unit)
+        late = probing.REORDERED + 1
+        for stamp in stamps:
+            fast.take(SimpleNamespace(pts=stamp, dts=None, size=1))  # type: ignore[arg-type]
+        fast.show()
+        fast.settle()
+        waiting, shown = list[int](), list[int]()
+        for stamp in (*stamps, *[None] * late):
+            waiting = sorted([*waiting, *([] if stamp is None else [stamp])])
+            if waiting and (stamp is None or len(waiting) == late):
+                shown.append(waiting.pop(0))
+        for stamp in shown:
+            step = -clock.now + clock.show(stamp * unit, usual)
+            usual = step if 0 < step < 1 else usual
+            paused += step - usual if step > PAUSE else 0
+        got = fast.clock
+        assert (got.now, got.closed, got.first, got.latest) == (clock.now, clock.closed, clock.first, clock.latest)
+        assert (fast.usual, fast.paused) == (usual, paused)
+
+
+def test_a_clock_is_shown_only_what_does_not_just_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, show = list[object](), FrameClock.show
+
+    def counted(clock: FrameClock, stamp: Fraction | None, usual: Fraction) -> Fraction:
+        shown.append(stamp)
+        return show(clock, stamp, usual)
+
+    monkeypatch.setattr(FrameClock, "show", counted)
+    count = count_frames(clips.write(tmp_path / "a.mp4", clips.moving(90, (16, 16)), fps=30))
+    assert count.frames == 90 and count.span == Fraction(89, 30) and len(shown) == 2

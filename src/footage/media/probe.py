@@ -25,7 +25,7 @@ from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
 from footage.media.kinds import LOCAL, VOLUME_SUFFIXES, address_of, is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
-from footage.media.rates import ALIKE, MISTAKE, MOVING, PAUSE, FrameClock, exact_rate, rate_of_times
+from footage.media.rates import ALIKE, JUMP, MISTAKE, MOVING, PAUSE, FrameClock, exact_rate, rate_of_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -370,28 +370,54 @@ class StreamLength:
 
 
 class _PacketTimes:
-    """The times of packets, shown to a clock in the order of the pictures."""
+    """The times of packets, shown to a clock in the order of the pictures.
 
-    def __init__(self, clock: FrameClock) -> None:
+    They are whole numbers of the stream's unit, and the clock is shown only those at which it may do more than go on.
+    """
+
+    def __init__(self, clock: FrameClock, unit: Fraction | None) -> None:
         self.clock, self.usual = clock, Fraction(1, 25)
         self.paused = Fraction(0)
         """Seconds that pictures stood longer than usual, of those that stood for more than `PAUSE`."""
-        self._ahead: list[Fraction] = []  # not yet in order, a heap
+        self._unit = unit
+        self._ahead: list[int] = []  # not yet in order, a heap
+        self._last = self._shown = self._until = 0  # the latest; what the clock was shown; up to which it just goes on
+        self._step = 0  # the latest of less than a second, where the clock was not shown it
+        scale = 1 / (unit or Fraction(1))
+        self._second, self._pause = math.ceil(scale), math.floor(PAUSE * scale)
+        self._far = math.floor((JUMP if clock.jumps else MISTAKE) * scale)
 
     def take(self, packet: Packet[Any]) -> None:
         """Take the next packet as it comes in the file; the empty one at the end shows what is left."""
         stamp = packet.dts if packet.pts is None else packet.pts
-        if packet.size and stamp is not None and packet.time_base is not None:
-            heapq.heappush(self._ahead, stamp * packet.time_base)
+        if packet.size and stamp is not None and self._unit is not None:
+            heapq.heappush(self._ahead, stamp)
         self.show(REORDERED if packet.size else 0)
 
     def show(self, most: int = 0) -> None:
-        """Show the clock the earliest times, until this many are left."""
-        while len(self._ahead) > most:
-            before = self.clock.now
-            step = self.clock.show(heapq.heappop(self._ahead), self.usual) - before
-            self.usual = step if 0 < step < 1 else self.usual
-            self.paused += step - self.usual if step > PAUSE else 0
+        """Take the earliest times in their order, until this many are left."""
+        while len(self._ahead) > most and self._unit is not None:
+            stamp = heapq.heappop(self._ahead)
+            step = stamp - self._last
+            if 0 < step <= self._pause and stamp <= self._until:
+                self._last = stamp
+                self._step = step if step < self._second else self._step
+                continue
+            self.settle()
+            before, time = self.clock.now, stamp * self._unit
+            pause = self.clock.show(time, self.usual) - before
+            self.usual = pause if 0 < pause < 1 else self.usual
+            self.paused += pause - self.usual if pause > PAUSE else 0
+            self._last = self._shown = self._until = stamp
+            if self.clock.stamped and self.clock.now == time + self.clock.offset:
+                self._until += self._far
+
+    def settle(self) -> None:
+        """Show the clock the latest time that was taken."""
+        if self._last != self._shown and self._unit is not None:
+            self.usual = self._step * self._unit if self._step else self.usual
+            self.clock.show(self._last * self._unit, self.usual)
+            self._shown, self._step = self._last, 0
 
 
 def timeline(container: InputContainer, stream: VideoStream) -> StreamLength:
@@ -407,18 +433,21 @@ def timeline(container: InputContainer, stream: VideoStream) -> StreamLength:
     clock = clock_of(container)
     if seconds is None or not (clock.jumps or (start > 1 and not stream.duration) or seconds > MISTAKE):
         return StreamLength(seconds)
-    seen = _PacketTimes(clock)
+    seen = _PacketTimes(clock, stream.time_base)
     with (
         contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
         _opened_anew(container) as again,
     ):
         for number, packet in enumerate(again.demux(again.streams[stream.index])):
             seen.take(packet)
+            if number == PEEK_PACKETS:
+                seen.settle()
             if number == PEEK_PACKETS and packet.pos and not clock.closed:
                 likely = float(clock.now) * again.size / packet.pos
                 for length in (seconds, seconds - start):
                     if likely / 4 < length < likely * 4:
                         return StreamLength(length)
+    seen.settle()
     return StreamLength(seconds if clock.first is None else float(clock.now + seen.usual), clock.closed > 0)
 
 
@@ -520,7 +549,7 @@ def count_frames(path: Path | str) -> FrameCount:
     with open_video(path) as (container, stream):
         stream.thread_count = 1
         clock = clock_of(container)
-        seen = _PacketTimes(clock)
+        seen = _PacketTimes(clock, stream.time_base)
         try:
             for packet in container.demux(stream):
                 if not packet.is_discard:  # what an edit list leaves out
@@ -533,6 +562,7 @@ def count_frames(path: Path | str) -> FrameCount:
             if info is None:
                 raise UnusableMedia("zero frames", plain_reason(error)) from None
         seen.show()
+        seen.settle()
     if info is None or not count:
         raise UnusableMedia("zero frames", "no packet holds a picture")
     span = clock.now if clock.stamped and clock.now > 0 else None

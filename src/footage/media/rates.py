@@ -112,7 +112,8 @@ class FrameClock:
         """The greatest time stamp."""
         self.closed = 0
         """Jumps that were taken for no time at all."""
-        self._offset = Fraction(0)
+        self.offset = Fraction(0)
+        """What is added to time stamps."""
 
     def show(self, stamp: Fraction | None, usual: Fraction) -> Fraction:
         """Take the time stamp of the next frame, in seconds; return when it is shown.
@@ -121,16 +122,16 @@ class FrameClock:
         """
         if self.first is None:
             self.first = self.latest = stamp or Fraction(0)
-            self._offset = -self.first
+            self.offset = -self.first
             return self.now
         expected = self.now + usual
-        shown = expected if stamp is None or not self.stamped else stamp + self._offset
+        shown = expected if stamp is None or not self.stamped else stamp + self.offset
         if shown - self.now > (JUMP if self.jumps else MISTAKE) or (self.jumps and shown < self.now - 1):
             self.closed += 1
-            self._offset += expected - shown
+            self.offset += expected - shown
             shown = expected
         self.now = shown if shown > self.now else expected  # clocks do not run backwards
-        self.latest = max(self.latest, stamp or self.latest)
+        self.latest = max(self.latest, self.latest if stamp is None else stamp)
         return self.now
 
 
