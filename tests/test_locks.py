@@ -277,8 +277,9 @@ def test_what_is_learned_of_locked_clips_is_locked_and_used_as_before(
     for name, value in (("WIDTHS", (4, 8)), ("BATCH", 4), ("TRIED", 8), ("CLIMBING", 4)):
         monkeypatch.setattr(learned_training, name, value)
     given: dict[str, Any] = {"frames": 6, "clips": 4, "quiet": True}
+    (tmp_path / "empty").mkdir()
     for refused in (
-        lambda: train_evaluator(str(made / "data"), to=tmp_path / "net.safetensors", **given),
+        lambda: train_evaluator(str(made / "data"), to=tmp_path / "empty" / "net.safetensors", **given),
         lambda: detector(str(tmp_path / "model"), str(made / "data"), to=tmp_path / "x.safetensors", quiet=True),
     ):
         with pytest.raises(LockError, match=r"what is made of it would be plain in .*: name a place in a new folder"):
@@ -310,12 +311,19 @@ def test_volumes_are_ingested_into_a_locked_folder_and_again(tmp_path: Path) -> 
     assert {path.name for path in written} == {"lock.json", "lock"}
 
 
-def test_what_would_be_made_of_locked_clips_is_locked_or_refused(tmp_path: Path) -> None:
+def test_what_would_be_made_of_locked_clips_is_locked_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from footage.commands.convert import talk
+    from footage.commands.cutting import film
+    from footage.commands.cutting import template as fill_template
     from footage.commands.generate import compact, embed, export, target_of
     from footage.commands.library import add
     from footage.data.ingest.sources import scan
+    from footage.library.timelines import Timeline, TimelineMusic, TimelinePart, write_timeline
     from footage.models.text.frozen import FrozenEncoder, cached_vectors
 
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "all" / "walk.mp4", moving(20, (32, 32), 1))
     add(tmp_path / "all" / "library", (write(tmp_path / "a.mp4", moving(20, (32, 32), 2)),), lock=True, yes=True)
     listing = scan([tmp_path / "all"])
@@ -334,7 +342,34 @@ def test_what_would_be_made_of_locked_clips_is_locked_or_refused(tmp_path: Path)
         with pytest.raises(ConfigError, match=r"is locked, and .* would not be"):
             refused()
     assert target_of((clip,), tmp_path / "x.mp4", "joined") == tmp_path / "x.mp4"
-    compact(tmp_path / "model", tmp_path / "small", quiet=True)
+    plain, song = tmp_path / "a.mp4", clip.with_name("song.wav")
+    for number, timeline in enumerate(
+        (
+            Timeline((TimelinePart(file=str(clip)),)),
+            Timeline((TimelinePart(file=str(plain)),), music=TimelineMusic(file=str(clip))),
+        )
+    ):
+        write_timeline(timeline, told := tmp_path / f"{number}.json")
+        with pytest.raises(ConfigError, match="is locked, and what is made of it would not be: give --to"):
+            film(told, quiet=True)
+    folder = tmp_path / "template"
+    template = {
+        "footage": "template",
+        "version": 1,
+        "parts": [{"file": os.path.relpath(clip, folder), "shortest": 0.2}],
+    }
+    folder.mkdir()
+    (folder / "template.json").write_text(json.dumps(template))
+    with pytest.raises(ConfigError, match="is locked, and what is made of it would not be: give --to"):
+        fill_template(folder, quiet=True)
+    with pytest.raises(ConfigError, match="is locked, and what is made of it would not be: give --to"):
+        talk(tmp_path / "model", (str(plain),), audio=song, quiet=True)
+    assert not list(tmp_path.glob("*-film*")) and not list(tmp_path.glob("*-talks*"))
+    with pytest.raises(KeyError), locks.lock_made_of(tmp_path / "small", [tmp_path / "model"], print):
+        raise KeyError
+    assert not (tmp_path / "small").exists()
+    compact(tmp_path / "model", Path("small"))
+    assert "locked small, with the key of" in capsys.readouterr().out
     assert all(locked.is_locked(path) for path in (tmp_path / "small").iterdir() if path.name != "lock.json")
     encoder = FrozenEncoder("e", "0", 2, lambda texts: np.eye(2, dtype=np.float32)[:1])
     assert cached_vectors(encoder, [CAPTION], tmp_path / "small").tolist() == [[1, 0]]

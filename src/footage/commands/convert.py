@@ -297,7 +297,7 @@ def talk(
     console = make_console(quiet)
     figures = {"": stills[0]} if script is None else named_stills(stills)
     first = Path(next(iter(figures.values())))
-    target = target_of(tuple(map(Path, figures.values())), to, "talks")
+    target = target_of((*map(Path, figures.values()), *filter(None, (audio, script))), to, "talks")
     check_sound(target.suffix.lower().lstrip("."))
     pictures = {name: Footage(Path(path)) for name, path in figures.items()}
     turns = [] if script is None else read_turns(script, list(figures))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage.commands.generate import refuse_overwriting, target_of
+from footage.commands.generate import check_inputs, target_of
 from footage.commands.terminal import make_console, phases, print_json, working
 from footage.errors import ConfigError, MediaError, ModelError, counted, meant
 from footage.files import locked
@@ -180,7 +180,7 @@ def film(
         named = opened is not None and not timeline.is_file()
         told = opened.timelines.get(str(timeline)) if opened and named else read_timeline(timeline)
         maker = FilmMaker(Path() if named else timeline.parent, opened, font=font, music=music)
-        refuse_overwriting(maker.sources(told), target)
+        check_inputs(maker.sources(told), to, target)
         kept = told if opened is None or keep is None else keep_timeline(told, maker, opened, keep)
         if target.suffix.lower() == ".json":
             told = kept
@@ -253,7 +253,7 @@ def template(
         told = [given_clip(str(clip), opened) for clip in clips], read_pairs(names, "names", *made.template.needed[:1])
         timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
         maker, listed = FilmMaker(film.parent, opened), film.with_suffix(".json")
-        refuse_overwriting(maker.sources(timeline), film)
+        check_inputs(maker.sources(timeline), to, film)
         write_timeline(timeline, listed, over=False)
         if opened is not None:
             keep(timeline, maker, opened, film.stem, before="")
@@ -336,7 +336,7 @@ def effects(
     """
     from footage.generation.cutting.effects import read_chain, render_effects
 
-    target = target_of((file,), to, "effects")
+    target = target_of((file, chain), to, "effects")
     console, wanted = make_console(quiet), read_chain(Path(chain))
     with phases(console) as show:
         frames = render_effects(

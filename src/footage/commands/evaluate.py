@@ -264,7 +264,8 @@ def train_evaluator(
 
     Args:
         dataset: a dataset folder, or the name of a built-in data set.
-        to: the file, in a new folder where the data are locked; letters of its SHA-256 and a .json file are added.
+        to: the file; letters of its SHA-256 and a .json file are added. Of locked data it lies in a folder that is
+            new, or locked.
         tasks: what to learn, where it should not be the usual.
         frames: length of the clips.
         clips: training clips to see.
@@ -288,8 +289,7 @@ def train_evaluator(
         raise ConfigError(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"
         )
-    lock_made_of(Path(to).parent, [dataset])
-    with phases(console) as show:
+    with lock_made_of(Path(to).parent, [dataset], console.print), phases(console) as show:
 
         def told(phase: str, done: int, total: int) -> None:
             show(phase, done, total, source.name)

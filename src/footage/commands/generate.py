@@ -315,12 +315,26 @@ def target_of(clips: Sequence[Path], to: Path | None, word: str) -> Path:
 
     Of locked clips something is written where that is said, and not beside.
     """
-    if to is None:
-        check_plain(clips, "what is made of it", "give --to with a place for it")
     chosen = Path(f"{Path(clips[0]).stem}-{word}.mp4") if to is None and clips else Path(to or "")
     remote.refuse_address(chosen, "to")
-    refuse_overwriting(clips, chosen)
+    check_inputs(clips, to, chosen)
     return chosen
+
+
+def check_inputs(clips: Iterable[Path], to: Path | None, target: Path) -> None:
+    """Refuse to write over what something is made of, and to make it plain of what is locked where no place was named.
+
+    Args:
+        clips: all files and folders that it is made of.
+        to: the place that was named.
+        target: where it is written.
+
+    Raises:
+        ConfigError: that would happen.
+    """
+    if to is None:
+        check_plain(clips, "what is made of it", "give --to with a place for it")
+    refuse_overwriting(clips, target)
 
 
 def refuse_overwriting(clips: Iterable[Path], target: Path) -> None:
@@ -688,7 +702,7 @@ def compact(
     Matrices and kernels are kept in half precision (float16), and are float32 again when the model is loaded.
 
     Args:
-        to: the folder to write.
+        to: the folder to write; of a locked model one that is new, or locked: it is locked by the same key.
         name: of the new model; left out, that of the old one.
         sources: what it was trained on, and by what licence; a text each, for its README.
 
@@ -699,8 +713,7 @@ def compact(
     from footage.models.checkpoint import compact as write_compact
 
     console, to = make_console(quiet), Path(to)
-    with console.status("comparing what it makes"):
-        lock_made_of(to, [model_folder(model)])
+    with lock_made_of(to, [model_folder(model)], console.print), console.status("comparing what it makes"):
         result = write_compact(model_folder(model), to, name, sources)
     sizes = f"{result.bytes_before / 1e6:.2f} MB are {result.bytes / 1e6:.2f} MB now"
     change = f"{result.mean_change:.3f} of 255 grey levels, at most {result.largest_change:.0f}"

@@ -327,19 +327,18 @@ def detector(
     source: ClipSource = (
         open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
     )
-    lock_made_of(to.parent, [data, model])
     told = training.Detector(
         info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {}, fps=info.fps
     )
-    real = training.patches_of(training.real_windows(source, clips, seed, height, width))
-    with phases(console) as show:
+    with lock_made_of(to.parent, [data, model], console.print), phases(console) as show:
 
         def watch(phase: str, done: int, of: int) -> None:
             show(phase, done, of, "")
 
+        real = training.patches_of(training.real_windows(source, clips, seed, height, width))
         made = training.patches_of(made_windows(loaded, clips, seed, watch))
         net, about = training.make_detector(real, made, told, attacks=ATTACKS, steps=steps, seed=seed, show=watch)
-    training.save_detector(to, net, about)
+        training.save_detector(to, net, about)
     console.print(detector_table(about))
     tested = f"{about.real_tested} real clips, {about.made_tested} made ones"
     console.print(f"{tested}. Ask it: footage detect FILE --detector {to}")

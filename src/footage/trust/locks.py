@@ -115,21 +115,36 @@ def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:
     return model
 
 
-def lock_made_of(folder: Path, others: Sequence[Path | str]) -> None:
-    """Lock a folder, new or empty, before something is written into it that is made of others, where one is locked.
+@contextlib.contextmanager
+def lock_made_of(folder: Path, others: Sequence[Path | str], say: Callable[[str], object]) -> Iterator[None]:
+    """Write something into a new folder that is made of others: locked, where one of them is, by the key of that.
 
-    Its key is that of the locked one. A folder that is locked stays as it is.
+    A folder that is locked already stays as it is. Where the work fails and nothing was written, no folder is left.
+
+    Args:
+        folder: where it is written, new or locked.
+        others: files and folders that it is made of.
+        say: is told, after the work, that the folder was locked.
 
     Raises:
-        LockError: there is something in the folder, which is not locked.
+        LockError: the folder is there, and not locked.
     """
     origin = next(filter(None, map(locked.folder_of, others)), None)
     if origin is None or locked.folder_of(folder) is not None:
+        yield
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists():
         problem = f'"{origin}" is locked, and what is made of it would be plain in "{folder.resolve()}"'
         raise LockError(problem, "name a place in a new folder, which is locked by the same key")
     lock_like(folder, [origin])
+    try:
+        yield
+    finally:
+        if len(list(folder.iterdir())) > 1:
+            say(f"locked {folder}, with the key of {origin}")
+        else:
+            (folder / locked.HEADER).unlink()
+            folder.rmdir()
 
 
 def check_plain(others: Iterable[Path | str], what: str, remedy: str) -> None:
