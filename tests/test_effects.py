@@ -194,6 +194,19 @@ def test_a_chain_on_a_file_with_sound_goes_on(
     assert not list(tmp_path.glob(".two*")) and not count_frames(to).has_audio
 
 
+def test_what_a_chain_keeps_is_not_replaced_by_another_one_to_the_same_file(tmp_path: Path) -> None:
+    video, to, asked = clips.write(tmp_path / "clip.mp4", clips.moving(12, SIZE)), tmp_path / "out.mp4", list[int]()
+
+    def meanwhile(done: int, _: int) -> None:
+        asked.append(done)
+        if done == 1:
+            with pytest.raises(MediaError, match=r"\.out-1\.mp4\" is written by another process"):
+                render_effects(video, [Stabilise(), Reverse()], to)
+
+    assert render_effects(video, [Reverse()], to, watch=meanwhile) == len(asked) == 12
+    assert sorted(tmp_path.iterdir()) == [video, to]
+
+
 def test_what_a_model_made_stays_so_and_is_not_marked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "on")
     back = [Reverse()]

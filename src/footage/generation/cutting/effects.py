@@ -8,6 +8,7 @@ loss, which lie beside the result until it is whole: memory is constant, and sto
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -76,26 +77,34 @@ class Material:
     """Whether it is to be quick: where it is slow, frames are shown again, and none are made in between."""
 
 
-class Scratch:
-    """Keeps frames in segments beside the result, for effects that want them in another order."""
+class Scratch(contextlib.ExitStack):
+    """Keeps frames in segments beside the result, for effects that want them in another order.
+
+    No other process writes them within a block of it.
+    """
 
     def __init__(self, to: Path, about: dict[str, Any]) -> None:
+        super().__init__()
         self._to, self._about = to, about
         self.writers: list[SegmentWriter] = []
         """Of what was kept, in order."""
 
     def keep(self, material: Material) -> Callable[[int], Frames]:
-        """Write the frames of a video, as far as that was not done; return what reads the segment of a number."""
+        """Write the frames of a video, as far as that was not done; return what reads the segment of a number.
+
+        Raises:
+            MediaError: another process keeps some for the same result, or the disk is full.
+        """
         to = files.name_beside(self._to.with_suffix(""), ".", f"-{len(self.writers) + 1}.mp4")
         base = 1 / material.rate
         parts = SegmentWriter(
             VideoTarget(to, material.size, material.rate, base, UNKNOWN_COLOUR, False, CLEAN, {}, self._about)
         )
         self.writers.append(parts)
-        with parts:
-            begun = parts.done * SEGMENT_FRAMES
-            if begun < material.frames:
-                parts.write(((one, n) for n, one in enumerate(material.pictures(begun), begun)), parts.done)
+        self.enter_context(parts)
+        begun = parts.done * SEGMENT_FRAMES
+        if begun < material.frames:
+            parts.write(((one, n) for n, one in enumerate(material.pictures(begun), begun)), parts.done)
         height, width = material.size
 
         def read(number: int) -> Frames:
@@ -503,7 +512,7 @@ def render_effects(
 
     Raises:
         ConfigError: codec and file do not go together.
-        MediaError: the video cannot be read, or an effect has too little of it.
+        MediaError: the video cannot be read, an effect has too little of it, or another process writes `to`.
     """
     film = whole([video], 0.0)
     if draft:
@@ -526,21 +535,22 @@ def render_effects(
     origin = {name: made[name] for name in ORIGIN if name in made and made.get("made_with")}
     about = {"source": video.name, "effects": told, "tables": tables, **origin}
     status = video.stat()
-    scratch = Scratch(to, {**about, "stamp": [status.st_size, status.st_mtime_ns], "taken": [film.frames, film.size]})
-    for effect in chain:
-        material = effect.apply(material, scratch)
-    total = material.frames
-    frames = render(
-        to,
-        material.pictures,
-        size=material.size,
-        rate=material.rate,
-        about=about,
-        sources=[video],
-        sound=None if material.sound is None else material.sound(),
-        encoding=encoding,
-        watch=lambda done: watch(done, total),
-    )
-    for writer in scratch.writers:
-        writer.drop()
+    stamp = {"stamp": [status.st_size, status.st_mtime_ns], "taken": [film.frames, film.size]}
+    with Scratch(to, {**about, **stamp}) as scratch:
+        for effect in chain:
+            material = effect.apply(material, scratch)
+        total = material.frames
+        frames = render(
+            to,
+            material.pictures,
+            size=material.size,
+            rate=material.rate,
+            about=about,
+            sources=[video],
+            sound=None if material.sound is None else material.sound(),
+            encoding=encoding,
+            watch=lambda done: watch(done, total),
+        )
+        for writer in scratch.writers:
+            writer.drop()
     return frames
