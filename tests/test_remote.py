@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -684,3 +685,15 @@ def test_a_killed_worker_leaves_a_source_as_it_was(tmp_path, monkeypatch):
             assert path.read_bytes() == b"a clip"
         assert path.read_bytes() == bytes(6) and path.stat().st_mtime_ns == before.st_mtime_ns
         assert [name.name for name in path.parent.iterdir()] == ["a.mp4"]
+
+
+def test_what_a_killed_process_has_not_put_as_a_whole_goes_a_day_later(tmp_path):
+    sent, there = tmp_path / "a.bin", tmp_path / "there"
+    sent.write_bytes(b"whole")
+    there.mkdir()
+    names = [files.scratch_beside(there / "a.bin", "").name for _ in range(2)] + [".mine.partial"]
+    for name, days in zip(names, (2, 0, 2), strict=True):
+        (there / name).write_bytes(b"ha")
+        os.utime(there / name, (time.time() - days * 86_400,) * 2)
+    RemoteFolder(f"local://{there}").put(sent, "a.bin")
+    assert {path.name for path in there.iterdir()} == {*names[1:], "a.bin"}

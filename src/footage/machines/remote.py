@@ -41,6 +41,8 @@ PATIENCE, AGAIN = 120.0, 0.5
 """Seconds that a file waits for room in the cache that others use, and between two looks."""
 AWAITED, LATELY = "awaited", 5.0
 """File of the cache that is touched while somebody waits for room, and for how many seconds that counts."""
+LEFT, STALE = re.compile(r"\..*-[0-9a-f]{8}\.partial"), 86_400.0
+"""Names of what is being put somewhere (`files.scratch_beside`), and seconds after which it was given up."""
 TRIES = 2
 """How often a file is fetched whose content is not what its hash says."""
 FEW = 8
@@ -119,6 +121,7 @@ class RemoteFolder:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._swept: set[str] = set()  # folders
 
     @functools.cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -152,11 +155,15 @@ class RemoteFolder:
                 continue
             if {"..", "."} & set(name.split("/")) or "\\" in name or "\0" in name:
                 raise RemoteError(f'"{self.where(name)}" is no name of a file', "rename it")
-            times = (about.get(key) for key in ("LastModified", "mtime", "last_modified", "updated", "created"))
-            when: Any = next(filter(None, times), 0)
-            seconds = when.timestamp() if hasattr(when, "timestamp") else when if isinstance(when, (int, float)) else 0
-            listed[name] = RemoteFile(int(about.get("size") or 0), round(seconds * 10**9))
+            listed[name] = RemoteFile(int(about.get("size") or 0), round(self._changed(about) * 10**9))
         return listed
+
+    @staticmethod
+    def _changed(about: Mapping[str, Any]) -> float:
+        """Return when a file was changed, in seconds since 1970, by what fsspec says of it; 0 where it does not."""
+        times = (about.get(key) for key in ("LastModified", "mtime", "last_modified", "updated", "created"))
+        when: Any = next(filter(None, times), 0)
+        return float(when.timestamp() if hasattr(when, "timestamp") else when if isinstance(when, (int, float)) else 0)
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None where it is not there."""
@@ -195,6 +202,13 @@ class RemoteFolder:
                 return
             folder, _, last = target.rpartition("/")
             system.makedirs(folder, exist_ok=True)
+            if folder not in self._swept:  # processes that were killed leave theirs
+                self._swept.add(folder)
+                with contextlib.suppress(Exception):  # they may stay
+                    for about in system.ls(folder, detail=True):
+                        left = about["type"] == "file" and LEFT.fullmatch(about["name"].rpartition("/")[2])
+                        if left and 0 < self._changed(about) < time.time() - STALE:
+                            system.rm_file(about["name"])
             partial = f"{folder}/{files.scratch_beside(Path(last), '').name}"
             try:
                 system.put_file(str(path), partial)
