@@ -97,7 +97,7 @@ class Pictures:
         self.browser, self.server, self.run = browser, server, run
         clips = server.studio.library.query(sort="oldest").entries
         self.sign = next(clip.id for clip in clips if clip.model == "stream-signs" and clip.seed == 3)
-        self.real = next(clip.id for clip in clips if clip.origin == "imported")
+        self.real = next(clip.id for clip in clips if clip.label == "table")
 
     def page(
         self, address: str, *, light: bool = False, chinese: bool = False, tour: bool = False, **more: Any
@@ -142,13 +142,14 @@ class Pictures:
             panel.locator("[data-choose]").select_option(kind)
             panel.locator("[data-add]").click()
         panel.locator("[data-preview]").click()
-        page.wait_for_function("() => document.querySelector('#effects video')?.readyState > 1", timeout=120_000)
+        page.wait_for_function("() => document.querySelector('#effects video')?.currentTime > 4", timeout=120_000)
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(3500)  # until the controls are gone
         return Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
 
     def generate(self) -> Image.Image:
         page = self.page("/generate")
-        page.locator("[name=model]").first.select_option("stream-signs")
-        page.wait_for_load_state("networkidle")
+        page.locator("[name=model]").first.select_option("stream-shapes")
         page.wait_for_timeout(20_000)  # clips of the preview
         return taken(page)
 
