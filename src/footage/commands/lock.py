@@ -123,8 +123,7 @@ def lock(
 
     Args:
         path: the folder or the file.
-        change_key: wrap the key of a locked folder by another passphrase (FOOTAGE_NEW_PASSPHRASE), by --new-key-file
-            or, with --keyring, by the system's keyring; nothing else is written.
+        change_key: wrap a locked folder's key by FOOTAGE_NEW_PASSPHRASE, --new-key-file or --keyring, and no more.
         key_file: a file with the key, in place of a passphrase; made where it is missing. For any command.
         new_key_file: with --change-key, the file with the new key.
         keyring: keep the key in the system's keyring; not that of a single file.
@@ -132,8 +131,7 @@ def lock(
     """
     console = make_console(quiet)
     if not path.exists():
-        kinds = "give a data set, a model, a run, a library or a file"
-        raise ConfigError(f'there is no "{path}"', meant(path, kinds))
+        raise ConfigError(f'there is no "{path}"', meant(path, "give a data set, a model, a run, a library or a file"))
     with environment({locked.KEY_FILE: None if key_file is None else str(key_file)}):
         loose = [path] if path.is_file() else locks.loose_files(path, hidden=False)
         if keyring and (new_key_file is not None or loose):

@@ -542,7 +542,7 @@ class Model:
             library.register(self.library_card)
             for path in paths:
                 fps = read_metadata(path).get("fps", self.info.fps) if path.is_dir() else None
-                title = f"{self.info.name} {int(path.stem)}" if path.stem.isdecimal() else None  # a seed alone, of no label
+                title = f"{self.info.name} {int(path.stem)}" if path.stem.isdecimal() else None  # a seed alone
                 details = ClipDetails(title=title, source=source, parents=known, fps=fps, made=metadata)
                 filed.append(library.path(library.add(path, details).id))
         return filed
