@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import footage
-from footage.config import ConfigError, IngestConfig
+from footage.config import ConfigError, IngestConfig, strict
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import DatasetError, FootageError
 from footage.media.encode import chunked, read_metadata, write_clip
+from footage.models.requests import DeviceName
 from footage.training.plan import recommend
 from tests.models import tiny_config
 
@@ -46,7 +49,8 @@ def test_an_unknown_ending_gets_the_list(tmp_path: Path) -> None:
 
 
 def test_arrays_are_no_sides_of_an_evaluation() -> None:
-    with pytest.raises(FootageError, match=r"(?s)made is array.*: give a text or a path with its clips, saved"):
+    told = r"^made is ndarray \(2, 16, 16, 3\) of uint8: give a text or a path with its clips, saved"
+    with pytest.raises(FootageError, match=told):
         footage.evaluate(np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))  # type: ignore[arg-type]
 
 
@@ -185,6 +189,24 @@ def test_wrong_arguments_are_errors_that_name_them(
                 function(**{**given, argument: wrong})
             except FootageError as error:
                 assert error.remedy, f"{argument} {wrong!r}: {error}"
+
+
+def test_numbers_and_devices_of_torch_are_taken_and_what_is_wrong_is_shown_in_a_line() -> None:
+    for three in (3, np.int64(3), np.array(3), np.array([3.0]), torch.tensor(3)):
+        assert strict.fitting(int, three, "seed") == 3 == strict.fitting(float | None, three, "seed")
+    assert isinstance(strict.fitting(int, torch.tensor(3), "seed"), int)
+    for wrong in (np.zeros(2), torch.zeros(3), np.array(3.5), torch.tensor(True), np.array("3")):
+        with pytest.raises(ConfigError, match="give a whole number"):
+            strict.fitting(int, wrong, "seed")
+    model = footage.load("stream-shapes", device=torch.device("cpu"))  # type: ignore[arg-type]
+    assert strict.fitting(DeviceName, torch.device("cpu"), "device") == "cpu"
+    with pytest.raises(ConfigError, match=r": give a text or an object of named values$"):
+        strict.fitting(str | Mapping[str, float] | Mapping[int, float], 3, "sliders")
+    with pytest.raises(FootageError, match=r"seed is Tensor \(2,\) of torch.float32: give a whole number$"):
+        model.generate(1, seed=torch.zeros(2))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as refused:
+        strict.fitting(int, "a \n  b" + "x" * 300, "seed")
+    assert str(refused.value) == f"seed is 'a \\n b{'x' * 93}…: give a whole number"
 
 
 def test_one_thing_stands_for_a_list_of_one_and_names_for_their_list(tmp_path: Path) -> None:

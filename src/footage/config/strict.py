@@ -21,14 +21,22 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from footage.errors import ConfigError, nearest
 
 T = TypeVar("T")
-LONGEST_VALUE = 200
+LONGEST_VALUE = 100
 """Characters of a wrong value that an error shows."""
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as an error shows it: in one line, cut where it is long, and of an array shape and type."""
+    if isinstance(shape := getattr(value, "shape", None), tuple) and shape:
+        return f"{type(value).__name__} {tuple(shape)} of {getattr(value, 'dtype', 'numbers')}"
+    line = " ".join(repr(value).split())
+    return line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}…"
 
 
 def require(ok: bool, knob: str, value: object, remedy: str) -> None:
     """Refuse a knob's value, with the remedy, unless it is right."""
     if not ok:
-        raise ConfigError(f"{knob} is {value!r:.{LONGEST_VALUE}}", remedy)
+        raise ConfigError(f"{knob} is {shown(value)}", remedy)
 
 
 def require_named(config: object, prefix: str, *knobs: str) -> None:
@@ -85,7 +93,7 @@ def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
     if "decode" in vars(kind):
         return kind.decode(value, where)  # type: ignore[attr-defined,no-any-return]
     if not isinstance(value, dict):
-        raise ConfigError(f"{where} is {value!r:.80}", "give an object of named values")
+        raise ConfigError(f"{where} is {shown(value)}", "give an object of named values")
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for key in value:
@@ -140,7 +148,9 @@ def kinds_of(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return f"a list, of {kinds_of(parts[0])} each"
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join(kinds_of(part) for part in parts if part is not type(None))
+        return " or ".join(dict.fromkeys(kinds_of(part) for part in parts if part is not type(None)))
+    if typing.get_origin(hint) is Mapping:
+        return "an object of named values"
     return KINDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
 
 
@@ -148,7 +158,8 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
     """Return an argument of a public function as its annotation has it: as the command line would give it.
 
     A path may stand for a text and a text for a path, one thing for a list of one, a list of names for names with
-    commas between them, and a number of numpy for a number. Annotations that nothing is known of are not looked at.
+    commas between them, a number of numpy or torch for a number, and a torch.device for its name. Annotations that
+    nothing is known of are not looked at.
 
     Raises:
         ConfigError: it is something else.
@@ -159,6 +170,8 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType) or origin is typing.Union:
         return one_of(hint, item, where)
     remedy = f"give {kinds_of(hint)}"
+    device = type(item).__name__ == "device" and (hint is str or origin is Literal)
+    item = str(item) if device else item  # torch's
     single = isinstance(item, (str, os.PathLike))
     if origin is Literal:
         require(isinstance(item, (str, int, float)) and item in parts, where, item, nearest(str(item), map(str, parts)))
@@ -169,7 +182,7 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
         require(len(items) == len(each), where, item, f"give {len(each)} of them")
         return tuple(map(fitting, each, items, itertools.repeat(where)))
     elif origin is Mapping:
-        require(isinstance(item, Mapping), where, item, "give an object of named values")
+        require(isinstance(item, Mapping), where, item, remedy)
     elif hint is str:
         if isinstance(item, (list, tuple)) and all(isinstance(part, str) for part in item):
             return ",".join(item)
@@ -182,6 +195,8 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
         require(isinstance(item, (bool, numbers.Integral)) or type(item).__name__ == "bool", where, item, remedy)
         return bool(item)
     elif hint is int or hint is float:
+        with contextlib.suppress(AttributeError, TypeError, ValueError, RuntimeError):  # of several elements
+            item = item.item()
         require(isinstance(item, numbers.Real) and not isinstance(item, bool), where, item, remedy)
         require(hint is float or item == item // 1, where, item, remedy)
         return int(item) if hint is int else item
@@ -204,7 +219,7 @@ def one_of(hint: Any, item: Any, where: str) -> Any:
             if kind is not str or not isinstance(item, (list, tuple)):
                 return fitting(kind, item, where)
     saved = ' with its clips, saved as by Clip.of_frames(array).save("made/0.mp4")' if hasattr(item, "shape") else ""
-    raise ConfigError(f"{where} is {item!r:.{LONGEST_VALUE}}", f"give {kinds_of(hint)}{saved}")
+    raise ConfigError(f"{where} is {shown(item)}", f"give {kinds_of(hint)}{saved}")
 
 
 def check_types(config: Any) -> None:
