@@ -25,7 +25,7 @@ from footage.media.sheets import contact_sheet, save_picture
 from footage.models.base import Predicts
 from footage.models.checkpoint import read_state
 from footage.pages.plots import Plot, PlotSeries, write_png
-from footage.training.run_log import read_rows
+from footage.training.run_folder import read_rows
 
 BATCH = 50
 """Sequences at once."""
@@ -49,7 +49,7 @@ def row(name: str, about: Sequence[str], means: FrameMeans) -> str:
 def about(run: Path, model: Model) -> list[str]:
     """Return weights, clips seen, minutes of training, and seconds of a step."""
     progress = read_state(run / "state" / "last.pt")["progress"]
-    rates = [line["clips_per_second"] for line in read_rows(run / "metrics.jsonl") if line.get("clips_per_second")]
+    rates = [line["clips_per_second"] for line in read_rows(run / "metrics.jsonl")[0] if line.get("clips_per_second")]
     batch = model.info.config.train.batch_size or 0
     weights = sum(p.numel() for p in model.sampler.predictor.parameters())  # type: ignore[attr-defined]
     step = f"{batch / statistics.median(rates):.2f}, {batch}"
@@ -83,7 +83,7 @@ def plot(runs: Sequence[Path], target: Path) -> None:
     """Plot the squared error of a frame in training against the clips seen."""
     series = []
     for run in runs:
-        rows = [row for row in read_rows(run / "metrics.jsonl") if "frame_mse" in row]
+        rows = [row for row in read_rows(run / "metrics.jsonl")[0] if "frame_mse" in row]
         clips, errors = (tuple(row[name] for row in rows) for name in ("clips", "frame_mse"))
         series.append(PlotSeries(Model(run).info.config.preset, clips, errors))
     plot = Plot("", "clips seen", series, unit="squared error of a frame, training")

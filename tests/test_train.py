@@ -24,10 +24,11 @@ from footage.files import read_lines
 from footage.models.base import VideoRequest
 from footage.models.checkpoint import load_model, read_state
 from footage.models.device import ComputeDevice, find_device
+from footage.studio.catalog import read_plain_rows
 from footage.training import cost, plan, trainer
 from footage.training.cost import clip_flops
-from footage.training.run_folder import RunFolder
-from footage.training.run_log import RunLog, plot_curves, read_rows
+from footage.training.run_folder import RunFolder, read_rows
+from footage.training.run_log import RunLog, plot_curves
 from tests.clips import moving, write
 from tests.models import tiny_config
 
@@ -398,18 +399,17 @@ def test_a_run_goes_on_where_a_figure_was_no_number(tmp_path: Path) -> None:
     """An older program wrote NaN as such."""
     folder = RunFolder(tmp_path)
     folder.metrics.write_text('{"clips": 1, "loss": NaN, "rate": 2.0}\n{"clips": 2, "loss": 3.0}\n')
+    assert read_rows(folder.metrics)[1] == "line 1 of its figures holds what is no finite number"
     log = RunLog(folder, Console(quiet=True), batch_size=1)
     log.rewind(2, 0.0)
     log.write(3, {"loss": float("nan"), "rate": float("inf"), "memory": 4.0})
     log.close()
     assert folder.metrics.read_text().endswith('{"clips": 3, "loss": null, "rate": null, "memory": 4.0}\n')
+    rows = [{"clips": 1, "rate": 2.0}, {"clips": 2, "loss": 3.0}, {"clips": 3, "memory": 4.0}]
+    assert read_rows(folder.metrics) == read_plain_rows(folder.metrics, tmp_path) == (rows, "")
     log.rewind(3, 0.0)
     log.close()
-    assert read_rows(folder.metrics) == [
-        {"clips": 1, "rate": 2.0},
-        {"clips": 2, "loss": 3.0},
-        {"clips": 3, "memory": 4.0},
-    ]
+    assert read_rows(folder.metrics) == (rows, "")
     plot_curves(folder.metrics, tmp_path / "curves.png", {"Losses": ("loss", "rate")})
     assert (tmp_path / "curves.png").stat().st_size
 

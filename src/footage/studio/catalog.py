@@ -27,7 +27,7 @@ from footage.files import locked
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
 from footage.studio.training_form import family
-from footage.training.run_folder import DataNote, RunFolder, RunStatus, read_config, read_status
+from footage.training.run_folder import DataNote, RunFolder, RunStatus, is_figure, read_config, read_rows, read_status
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -301,7 +301,7 @@ class Catalog:
     def figures(self, name: str) -> list[dict[str, float]]:
         """Return the rows of a run's figures, without what is none."""
         path = self.run(name)
-        return [] if path is None else read_rows(path / "metrics.jsonl", self.folder)[0]
+        return [] if path is None else read_plain_rows(path / "metrics.jsonl", self.folder)[0]
 
     def samples(self, name: str) -> list[Path]:
         """Return the sheets and previews of a run."""
@@ -379,41 +379,16 @@ def ordinary_files(place: Path, folder: Path) -> list[Path]:
     return [path for path in paths if not fault(path, folder, None)]
 
 
-def read_rows(path: Path, folder: Path) -> tuple[list[dict[str, float]], str]:
-    """Return the rows of a run's figures, and what is wrong with them; what is no finite number is left out.
-
-    A last line without an end is being written, and is no damage.
-    """
+def read_plain_rows(path: Path, folder: Path) -> tuple[list[dict[str, float]], str]:
+    """Return the rows of a run's figures, and what is wrong with them, as `read_rows` does; of figures so many."""
     if reason := fault(path, folder):
         return [], reason
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # splitlines() also splits at U+2028
+        rows, damage = read_rows(path)
     except OSError as error:
         return [], f"it cannot be read ({error.strerror or error})"
-    rows: list[dict[str, float]] = []
-    damage = ""
-    for number, line in enumerate(lines, 1):
-        try:
-            value = json.loads(line) if line.strip() else {}
-            items = list(value.items())
-        except (ValueError, RecursionError, AttributeError):
-            if number < len(lines):
-                damage = damage or f"line {number} of its figures cannot be read"
-            continue
-        row = {plain(name): float(figure) for name, figure in items[:MOST_FIGURES] if is_figure(figure)}
-        if len(row) < len(items):
-            damage = damage or f"line {number} of its figures holds what is no finite number"
-        clips = row.get("clips", -1.0)
-        if items and not (0 <= clips < 2**53 and clips.is_integer()):
-            damage = damage or f"line {number} of its figures does not say after how many clips it was written"
-        elif items:
-            rows.append(row)
-    return rows, damage
-
-
-def is_figure(value: object) -> bool:
-    """Whether a value is a number that can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # NaN is not
+    shown = [{plain(name): float(row[name]) for name in list(row)[:MOST_FIGURES]} for row in rows]
+    return [few | {"clips": float(row["clips"])} for few, row in zip(shown, rows, strict=True)], damage
 
 
 def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
@@ -540,7 +515,7 @@ def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
     """Read a run's configuration and its figures, and say what is wrong with them."""
     config, metrics = path / "config.json", path / "metrics.jsonl"
     status = read_run_status(path, folder)
-    rows, damage = read_rows(metrics, folder) if status is None or metrics.exists() else ([], "")
+    rows, damage = read_plain_rows(metrics, folder) if status is None or metrics.exists() else ([], "")
     preset = dataset = kind = ""
     if reason := fault(config, folder):
         damage = reason

@@ -42,8 +42,7 @@ from footage.models import checkpoint
 from footage.models.requests import DeviceName
 from footage.training import cost, trainer
 from footage.training.plan import TrainingPlan, prepare
-from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch
-from footage.training.run_log import read_rows
+from footage.training.run_folder import RunFolder, begun_labels, read_rows, resume, with_found_batch
 from footage.training.trainer import Budget, Progress
 
 MINUTES = 10.0
@@ -155,7 +154,7 @@ class ComparedRun:
         plan, progress = self.plan, self.progress()
         weights, seen, seconds = plan.needs.parameters, progress.clips_seen, progress.seconds
         critics = sum(count for name, count in weights.items() if name.startswith("critic_"))
-        rows = read_rows(self.folder.metrics) if self.folder.metrics.exists() else []
+        rows = read_rows(self.folder.metrics)[0] if self.folder.metrics.exists() else []
         rates = [row["clips_per_second"] for row in rows if row.get("clips_per_second")]
         rate = statistics.median(rates) if rates else (seen / seconds if seconds else None)
         clip = plan.config.clip

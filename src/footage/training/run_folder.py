@@ -331,3 +331,38 @@ def drop_beyond(folder: RunFolder, clips_seen: int) -> None:
     for path in folder.snapshots.glob("*"):
         if path.name.isdigit() and int(path.name) > clips_seen:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def is_figure(value: object) -> bool:
+    """Whether a value is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # NaN is not
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, float]], str]:
+    """Read metrics.jsonl; return its rows without what is no finite number, and what is wrong with it, or "".
+
+    No damage is `null`, which stands for a figure that was none, and a last line without an end, which is being
+    written or was when the machine stopped.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # splitlines() also splits at U+2028
+    rows, damage = list[dict[str, float]](), ""
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line) if line.strip() else {}
+            given = {name: figure for name, figure in value.items() if figure is not None}
+        except (ValueError, RecursionError, AttributeError):
+            if number < len(lines):
+                damage = damage or f"line {number} of its figures cannot be read"
+            continue
+        row = {name: figure for name, figure in given.items() if is_figure(figure)}
+        if len(row) < len(given):
+            damage = damage or f"line {number} of its figures holds what is no finite number"
+        clips = row.get("clips", -1)
+        if value and not (0 <= clips < 2**53 and clips % 1 == 0):
+            damage = damage or f"line {number} of its figures does not say after how many clips it was written"
+        elif value:
+            rows.append(row)
+    return rows, damage

@@ -24,7 +24,7 @@ from footage.media.volumes import middle_planes, planes_sheet
 from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.cost import memory_used
 from footage.training.diagnostics import WARM_UP, Diagnostic
-from footage.training.run_folder import RunFolder
+from footage.training.run_folder import RunFolder, read_rows
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -129,7 +129,7 @@ class RunLog:
         path = self.folder.metrics
         if not self.silent:
             if path.exists():
-                files.write_lines(path, (row for row in read_rows(path) if row["clips"] <= clips_seen))
+                files.write_lines(path, (row for row in read_rows(path)[0] if row["clips"] <= clips_seen))
             events = str(self.folder.path / "tensorboard")
             self._board = SummaryWriter(events, purge_step=clips_seen + 1 if clips_seen else None)
             self._rows = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
@@ -219,17 +219,6 @@ class Terminal:
         self.console.print(text)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read metrics.jsonl. Lines that a crash has damaged are left out, and so are figures that are not finite."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(ValueError, TypeError, OverflowError):
-            row = json.loads(line)
-            if isinstance(row["clips"], int):
-                rows.append({key: value for key, value in row.items() if value is not None and math.isfinite(value)})
-    return rows
-
-
 def write_samples(
     folder: RunFolder,
     clips: Sequence[Frames],
@@ -269,7 +258,7 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
 
     What has no figure yet is left out.
     """
-    rows = read_rows(metrics)
+    rows, _ = read_rows(metrics)
     groups = {
         **{title: names for title, names in curves.items() if names},
         "Samples / real clips (1 is right)": ("motion_ratio", "contrast_ratio", "diversity_ratio"),
