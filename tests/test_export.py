@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -187,7 +187,11 @@ def test_a_precision_that_takes_more_than_1_db_is_refused(
 ) -> None:
     model = load(page / "model", "cpu")
     monkeypatch.setattr(export, "write_graph", lambda graph, path: shutil.copy(page / "web" / path.name, path))
-    write = lambda folder, precision: export_onnx(model, tmp_path / folder, precision, left_out=("frames",))  # noqa: E731
+    said: list[str] = []
+    write = lambda folder, precision: export_onnx(model, tmp_path / folder, precision, said.append, None, ("frames",))  # noqa: E731
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "rehearsed", lambda *_: pytest.fail("fp32 is not judged", pytrace=False))
+        assert write("whole", "fp32").fall == 0
     about = write("onnx", "int8")
     before = {path.name: path.read_bytes() for path in (tmp_path / "onnx").iterdir()}
     assert about.fall <= 1 and about.beside == "model"
@@ -197,6 +201,7 @@ def test_a_precision_that_takes_more_than_1_db_is_refused(
     for folder in ("onnx", "new"):
         with pytest.raises(ModelError, match=r"int8 takes \d+\.\d dB .*, more than 1 dB: choose fp16 or fp32$"):
             write(folder, "int8")
+    assert any(re.fullmatch(r"\w+: weights 1 of \d+ tried in int8", line) for line in said)
     assert {path.name: path.read_bytes() for path in (tmp_path / "onnx").iterdir()} == before
     assert not (tmp_path / "new").exists()
 
@@ -229,6 +234,11 @@ def test_the_fall_is_that_of_the_ratio() -> None:
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny_model(tmp_path / "model")
+    given: dict[str, Any] = {"model": str(tmp_path / "model"), "onnx": tmp_path / "none", "quiet": True}
+    with pytest.raises(ConfigError, match="guide is 'shapes': give --data too"):
+        cli.verb(cli.VERBS["export"])(**given, precision="fp16", guide="shapes")
+    with pytest.raises(ConfigError, match="data is 'shapes': give --precision too: fp32"):
+        cli.verb(cli.VERBS["export"])(**given, data="shapes")
     with pytest.raises(
         ConfigError, match="nothing is given, and one is wanted: give one of --onnx FOLDER, --web FOLDER"
     ):

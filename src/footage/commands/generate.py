@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from footage import files
 from footage.commands.terminal import check_ending, make_console, phases, print_block, print_marked, tracked, working
 from footage.config.presets import PRESETS
-from footage.config.strict import arguments_of
+from footage.config.strict import arguments_of, require
 from footage.errors import ConfigError, LockError, MediaError, ModelError, counted
 from footage.files import locked
 from footage.machines import remote
@@ -745,7 +745,7 @@ def export(
         videofolder: the folder for a data set's clips as .mp4 and metadata.jsonl, as Hugging Face's datasets reads it.
         webdataset: the folder for a data set's clips in .tar files, as WebDataset reads them.
         precision: of the weights; fp16 halves the files, int8 quarters them; not where that takes more than 1 dB.
-        data: clips that a lower precision is judged by; left out, what is made is judged beside what fp32 makes.
+        data: clips that fp16 or int8 is judged by; left out, what is made is judged beside what fp32 makes.
         guide: the data set that the clips of --data are made from, for a translator of pairs.
     """
     console, places = make_console(quiet), {"onnx": onnx, "web": web}
@@ -753,6 +753,8 @@ def export(
     if len(given := [name for name, place in places.items() if place is not None]) != 1:
         flags = ", ".join(f"--{name} FOLDER" for name in places)
         raise ConfigError(f"{' and '.join(given) or 'nothing'} is given, and one is wanted", f"give one of {flags}")
+    require(guide is None or data is not None, "guide", guide, "give --data too, the clips that are made from it")
+    require(data is None or precision != "fp32", "data", data, "give --precision too: fp32 is judged by no clips")
     if (to := videofolder or webdataset) is not None:
         from footage.data.interchange import write_clips
         from footage.data.store import Dataset

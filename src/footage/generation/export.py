@@ -141,7 +141,7 @@ def export_onnx(
     model: Model,
     folder: Path,
     precision: Precision = "fp32",
-    watch: Callable[[str], None] | None = None,
+    watch: Callable[[str], object] = lambda _: None,
     clips: Tensor | None = None,
     left_out: tuple[str, ...] = (),
 ) -> Export:
@@ -154,7 +154,7 @@ def export_onnx(
         model: loaded for the CPU.
         folder: a new or an empty one, or one of an earlier export.
         precision: of the weights.
-        watch: is told the name of each graph before it is written.
+        watch: is told each graph before it is written, and, where int8 leaves some weights, each that is tried.
         clips: real ones, (B, C, T, H, W) in [-1, 1], by which ranges are found and the precision is judged.
         left_out: names of graphs that are not needed.
 
@@ -180,11 +180,10 @@ def export_onnx(
         torch.manual_seed(0)
         graphs = [graph for graph in sampler.graphs() if graph.name not in left_out]
         for graph in graphs:
-            if watch is not None:
-                watch(graph.name)
+            watch(graph.name)
             write_graph(graph, Path(scratch) / f"{graph.name}.onnx")
-        judge = PrecisionJudge(model, graphs, Path(scratch), clips)
-        part, about = judge.lower(precision)
+        judge = PrecisionJudge(model, graphs, Path(scratch), clips, precision, watch)
+        part, about = judge.lower()
         if not about.fall <= FALL:
             problem = f"{precision} takes {about.fall:.1f} dB from what {model.info.name} makes, more than {FALL:g} dB"
             by_data = judge.has_truth and not judge.beside_truth
@@ -250,17 +249,29 @@ class PrecisionJudge:
         graphs: some of its graphs.
         folder: has them in fp32; gets a folder for each of `STEPS`.
         clips: real ones, (B, C, T, H, W) in [-1, 1], which are the truth for models that have one.
+        precision: that they are brought to; at fp32 nothing is made by the model to judge by.
+        watch: is told what is tried.
     """
 
-    def __init__(self, model: Model, graphs: list[Graph], folder: Path, clips: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        graphs: list[Graph],
+        folder: Path,
+        clips: Tensor | None = None,
+        precision: Precision = "int8",
+        watch: Callable[[str], object] = lambda _: None,
+    ) -> None:
         assert isinstance(model.sampler, Exports)
         self.model, self.graphs, self.folder, self.sampler = model, graphs, folder, model.sampler
         self.runs = {graph.name: Exported(graph).eval() for graph in graphs}
         self.asked: dict[str, list[dict[str, Tensor]]] = {graph.name: [] for graph in graphs}
-        self.clips = torch.empty(0) if clips is None else clips
-        if clips is None and isinstance(model.sampler, (Converts, Predicts)):
+        self.clips, self.precision, self.watch = torch.empty(0) if clips is None else clips, precision, watch
+        self.wanted: list[tuple[Tensor, Tensor | None]] = []
+        if precision != "fp32" and clips is None and isinstance(model.sampler, (Converts, Predicts)):
             self.clips = clips_of(model.info.config)
-        self.wanted = rehearsed(model.sampler, self.run, self.clips)
+        if precision != "fp32":
+            self.wanted = rehearsed(model.sampler, self.run, self.clips)
         self.has_truth = any(truth is not None for _, truth in self.wanted)
         self.beside_truth = clips is not None and self.has_truth
 
@@ -313,7 +324,8 @@ class PrecisionJudge:
             sizes |= {
                 (graph.name, value.name): math.prod(value.dims) for value in content.initializer if value.name in names
             }
-            for name in sorted(names):
+            for number, name in enumerate(sorted(names), 1):
+                self.watch(f"{graph.name}: weights {number} of {len(names)} tried in int8")
                 compress(source, place, [], "int8 some weights", names - {name})
                 costs[bool(self.asked[graph.name])][graph.name, name] = self.fall(place, [graph])
             compress(source, place, [], "fp32")
@@ -325,13 +337,13 @@ class PrecisionJudge:
                     total -= part[worst]
         return frozenset(kept if sum(sizes[key] for key in kept) <= sum(sizes.values()) / 2 else ())
 
-    def lower(self, precision: Precision) -> tuple[Path, Export]:
-        """Bring graphs to a precision, by each of its `STEPS` until no more than `FALL` is lost.
+    def lower(self) -> tuple[Path, Export]:
+        """Bring graphs to the precision, by each of its `STEPS` until no more than `FALL` is lost.
 
         Returns:
             The folder of the last step, and what is said of it: not to be used where the fall is more than `FALL`.
         """
-        for numbers in STEPS[precision]:
+        for numbers in STEPS[self.precision]:
             place = self.write(numbers, self.costly() if numbers == "int8 some weights" else frozenset())
             if (fall := 0.0 if numbers == "fp32" else self.fall(place, self.graphs)) <= FALL:
                 break
@@ -344,7 +356,7 @@ class PrecisionJudge:
                 raise ModelError(problem, "report it, with the preset")
             written.append(about)
         info, beside = self.model.info, "truth" if self.beside_truth else "model"
-        head = (info.name, info.weights_sha256, info.config.preset, precision, info.fps, info.labels)
+        head = (info.name, info.weights_sha256, info.config.preset, self.precision, info.fps, info.labels)
         return place, Export(*head, tuple(written), numbers, fall, cast(Literal["truth", "model"], beside))
 
 
@@ -585,7 +597,7 @@ def export_web(
     model: Model,
     folder: Path,
     precision: Precision = "fp32",
-    watch: Callable[[str], None] | None = None,
+    watch: Callable[[str], object] = lambda _: None,
     clips: Tensor | None = None,
 ) -> Export:
     """Write a folder that any static server shows: the model as a live video, with its sliders, without Python.
