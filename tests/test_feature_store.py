@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_what_another_evaluation_uses_stays(tmp_path: Path) -> None:
     with FeatureCache(tmp_path) as third:
         third.trim(most=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_entry_that_another_program_holds_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.evaluation.feature_cache.PATIENCE", 0.01)
+    with FeatureCache(tmp_path) as store:
+        (tmp_path / "k").mkdir()
+        with files.open_folder(tmp_path / "k") as handle:
+            assert handle is not None and files.lock(handle)
+            user = threading.Thread(target=store.entry, args=("k", 2, 1, 2, 3), daemon=True)
+            user.start()
+            user.join(5)
+            assert not user.is_alive() and store.used == {"k"}
 
 
 def test_without_a_cache_nothing_stays() -> None:
