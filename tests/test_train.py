@@ -323,8 +323,10 @@ def test_the_first_sheet_comes_by_time_and_rows_say_the_threads(
     rows = read_lines(run.path / "metrics.jsonl")
     assert {row["threads"] for row in rows if "clips_per_second" in row} == {1}
     by_clips = tiny_config(**QUICK, train__sample_minutes=0)
-    run = footage.train("shapes", by_clips, out=tmp_path / "by-clips", clips=16, quiet=True)
-    assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [16]
+    run = footage.train("shapes", by_clips, out=tmp_path / "by-clips", clips=12, quiet=True)
+    assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [12]
+    losses = [row["clips"] for row in read_lines(run.path / "metrics.jsonl") if "generator_loss" in row]
+    assert losses == [8, 12], "the end of a training has its row"
 
 
 def test_a_short_training_on_few_clips_has_the_held_out_gap_and_says_what_to_do_next(

@@ -93,7 +93,9 @@ class RunningMeans:
         return self._rate
 
     def take(self) -> dict[str, float]:
-        """Return the means, with the rate, and begin anew."""
+        """Return the means, with the rate, and begin anew; nothing where no step has been taken since."""
+        if not self._clips:
+            return {}
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._rate = self._clips / max(time.perf_counter() - self.since, 1e-9)
         self.restart()

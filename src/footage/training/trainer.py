@@ -158,7 +158,7 @@ def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
 
 
 def row_due(before: int, after: int) -> bool:
-    """Whether a step from one count of clips to another ends in a row of figures."""
+    """Whether a step from one count of clips to another ends in a row of figures, as the end of a training does."""
     return crossed(before, after, LOG_CLIPS) or any(before < clips <= after for clips in FIRST_ROWS)
 
 
@@ -308,7 +308,7 @@ class Trainer:
 
                 # What is due now; weights that are no longer finite are neither kept nor measured.
                 seen = progress.clips_seen
-                figures = self.processes.mean(log.means.take()) if row_due(before, seen) else {}
+                figures = self.processes.mean(log.means.take()) if row_due(before, seen) or ended == "done" else {}
                 keep = crossed(before, seen, config.snapshot_clips)
                 measure = crossed(before, seen, self.measure_every)
                 finite = all(map(math.isfinite, figures.values()))
