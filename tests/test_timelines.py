@@ -77,7 +77,7 @@ def timeline() -> Timeline:
 def test_a_video_is_begun_anywhere_with_the_same_frames(
     name: str, options: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode, "LEAD", Fraction(1, 10))
+    monkeypatch.setattr(decode, "LEADS", (Fraction(1, 10),))
     path = clips.write(tmp_path / name, clips.moving(90, (24, 32)), **options)  # type: ignore[arg-type]
 
     def frames(begin: int) -> np.ndarray:
