@@ -48,8 +48,8 @@ def footage(*words: str | Path) -> None:
 def make_library(folder: Path, videos: Path) -> None:
     """Fill a library: real videos, generated clips, judgements, a blind comparison, a timeline."""
     for model, count in GENERATED.items():
-        made = folder.parent / "made" / model
-        footage("generate", model, "--to", made, "--count", str(count), "--seconds", "1.5", "--library", folder)
+        clips_folder = folder.parent / "made" / model
+        footage("generate", model, "--to", clips_folder, "--count", str(count), "--seconds", "1.5", "--library", folder)
     for path in sorted(videos.iterdir()):
         if label := PLACES.get(path.stem):
             named = folder.parent / "videos" / label / path.name

@@ -134,8 +134,8 @@ def measure(
                     print(f"{change}: {path}: {match}, and without it {others}", flush=True)
                 other.append(max(likenesses.values(), default=-1.0))
                 if len(other) % 50 == 0:
-                    told = alarms_told(wrong, len(other) * (len(clips) - 1))
-                    print(f"{change}: {found} of {len(other)}, {told}, so far", flush=True)
+                    alarms_so_far = alarms_told(wrong, len(other) * (len(clips) - 1))
+                    print(f"{change}: {found} of {len(other)}, {alarms_so_far}, so far", flush=True)
             taken = f"{np.median(spent) * 1e3:.0f} (at most {np.max(spent) * 1e3:.0f})"
             row = (f"{found / len(same):.3f}", *(f"{v:.3f}" for v in (min(same), np.median(same), max(other))), taken)
             table.add_row(change, str(len(same)), *row, alarms_told(wrong, len(same) * (len(clips) - 1)))

@@ -223,10 +223,10 @@ def print_audit(console: Console, audit: PrivacyAudit, page: Path | None) -> Non
     for attack in audit.attacks:
         of = attack.separation
         reach = "too few sources" if of.auc_low is None else f"{of.auc_low:.2f} to {of.auc_high:.2f}"
-        found = ("too few others", "")
+        true_positives = ("too few others", "")
         if of.true_positives is not None:
-            found = (f"{of.true_positives:.1%}", f"{of.positives_low:.1%} to {of.positives_high:.1%}")
-        table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.chance:.1%}", *found)
+            true_positives = (f"{of.true_positives:.1%}", f"{of.positives_low:.1%} to {of.positives_high:.1%}")
+        table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.chance:.1%}", *true_positives)
     console.print(table)
     for source in audit.sources[:SOURCES]:
         copies = ", ".join(

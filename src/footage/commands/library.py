@@ -213,15 +213,15 @@ def find(folder: Path, videos: tuple[Path, ...], *, quiet: bool = False) -> Foun
         found = {path: opened.find(path, lambda done, of: tell("fingerprints", done, of, "")) for path in videos}
     folded = [Column(name, overflow="fold") for name in ("file", "clip", "title", "made by", "what is found")]
     table = Table(*folded)
-    said = {"bytes": "the same file", "frames": "the same frames, in another file"}
+    sameness = {"bytes": "the same file", "frames": "the same frames, in another file"}
     for path, clip in found.items():
         row = ["not found"]
         if clip is not None:
             entry, match = clip.entry, clip.match
             how = f"likeness {match.likeness:.3f}, from {match.begins:.1f} s, {match.part:.0%} of the picture"
-            how = said.get(clip.same, how + (", mirrored" if match.mirrored else ""))
-            made = [entry.model or "", "" if entry.seed is None else str(entry.seed)]
-            row = [str(entry.id), entry.title, " ".join(filter(None, made)), how]
+            how = sameness.get(clip.same, how + (", mirrored" if match.mirrored else ""))
+            maker = [entry.model or "", "" if entry.seed is None else str(entry.seed)]
+            row = [str(entry.id), entry.title, " ".join(filter(None, maker)), how]
         table.add_row(path.name, *row)
     console.print(table)
     return FoundFiles(found)
