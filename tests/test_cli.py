@@ -353,7 +353,7 @@ def test_ctrl_c_is_answered_in_a_sentence(
     def waits(folder: Path) -> None:
         """Wait for ever."""
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(30)
+        time.sleep(200)
 
     monkeypatch.setattr(cli, "verb", lambda home: waits)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
@@ -367,7 +367,7 @@ def test_ctrl_c_is_answered_in_a_sentence(
     assert ("the same command again goes on from there" in said) == goes_on
 
 
-@pytest.mark.parametrize("ending", ["time.sleep(90)", "atexit.register(time.sleep, 90); sys.exit(3)"])
+@pytest.mark.parametrize("ending", ["time.sleep(900)", "atexit.register(time.sleep, 900); sys.exit(3)"])
 def test_second_ctrl_c_ends_at_once(ending: str) -> None:
     """While something is cleared up, or when the work is done and the process is ending."""
     code = f"""
@@ -377,14 +377,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with stoppable(True):
     try:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(90)
+        time.sleep(900)
     finally:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         {ending}
 """
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 130 and time.monotonic() - began < 60
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 130
     assert done.stderr.strip() == "stopped at once; what had been finished or saved before is kept"
 
 
@@ -394,16 +393,16 @@ import os, signal, time, weakref
 from footage.commands.terminal import stoppable
 signal.signal(signal.SIGINT, signal.default_int_handler)
 class Thing: pass
-def pressed(_): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)
+def pressed(_): os.kill(os.getpid(), signal.SIGINT); time.sleep(90)
 try:
     with stoppable(False):
         thing = Thing(); watched = weakref.ref(thing, pressed)
         del thing
-        time.sleep(9)
+        time.sleep(90)
 except KeyboardInterrupt:
     print("caught")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert (done.stdout, done.stderr) == ("caught\n", "")
 
 

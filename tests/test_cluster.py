@@ -330,9 +330,9 @@ def test_a_cluster_by_its_address(videos: Path, plain: Path, tmp_path: Path, ray
                     break
             time.sleep(0.05)
         stranger = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}
-        refused = subprocess.run(command, env=stranger, capture_output=True, text=True, timeout=100)
+        refused = subprocess.run(command, env=stranger, capture_output=True, text=True, timeout=130)
         assert refused.returncode == 2 and "does not let us in" in refused.stderr, refused.stderr
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=130)
         assert done.returncode == 0, done.stderr
     finally:
         server.kill()

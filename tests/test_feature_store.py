@@ -123,7 +123,7 @@ def test_an_entry_that_another_program_holds_is_used(tmp_path: Path, monkeypatch
             assert handle is not None and files.lock(handle)
             user = threading.Thread(target=store.entry, args=("k", 2, 1, 2, 3), daemon=True)
             user.start()
-            user.join(5)
+            user.join(100)
             assert not user.is_alive() and store.used == {"k"}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from starlette.testclient import TestClient
@@ -279,8 +282,8 @@ def test_what_a_killed_studio_left_in_memory_is_removed(tmp_path: Path) -> None:
     place = memory_folder()
     assert place is not None
     left = Path(tempfile.mkdtemp(prefix=state.IN_MEMORY, dir=place))
-    (left / "alive").touch()
     (left / "clip.mp4").write_bytes(b"ftyp")
+    (left / "alive").touch()  # at last: from here on any studio of this machine removes it
     with temporary_in_memory():
         mine = Path(tempfile.gettempdir())
         assert not left.exists() and mine.is_dir()
@@ -367,11 +370,16 @@ def test_a_studio_that_is_asked_to_end_leaves_nothing_in_memory(tmp_path: Path, 
         )
         assert served.stdout is not None
         try:
-            assert "the studio is at" in served.stdout.readline()
-            time.sleep(2.0)  # until it listens to signals
+            address = re.search(r"the studio is at (\S+)", served.stdout.readline())
+            assert address is not None
+            while served.poll() is None:  # it listens to signals before it answers
+                with contextlib.suppress(httpx.ConnectError):
+                    assert httpx.get(address[1], timeout=100).status_code
+                    break
+                time.sleep(0.1)
             assert list(Path(scratch).glob(f"{state.IN_MEMORY}*"))
             served.send_signal(number)
-            assert served.wait(60) == -number
+            assert served.wait(200) == -number
         finally:
             served.kill()
             served.stdout.close()
@@ -392,7 +400,7 @@ def test_its_processes_are_given_the_key_and_temporary_files_in_memory(tmp_path:
     try:
         job = library.jobs.submit("verify", {}, 10)
         server.studio.worker.wake(job)
-        environments, until = [dict[str, str]()], time.monotonic() + 10
+        environments, until = [dict[str, str]()], time.monotonic() + 100
         while not all(environments) and time.monotonic() < until:  # it is empty as long as a process begins
             environments = [child.environ() for child in psutil.Process().children()]
         assert any(state.IN_MEMORY in e.get("TMPDIR", "") and locked.PASSPHRASE in e for e in environments)

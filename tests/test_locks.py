@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -533,9 +534,11 @@ def test_a_keyring_that_does_not_answer_stops_nothing(monkeypatch: pytest.Monkey
     import keyring
 
     monkeypatch.setattr(locked, "KEYRING_SECONDS", 0.05)
-    monkeypatch.setattr(keyring, "get_password", lambda *name: __import__("time").sleep(1))
+    over = threading.Event()
+    monkeypatch.setattr(keyring, "get_password", lambda *name: over.wait(200))
     with pytest.raises(LockError, match=r"no answer in 0\.05 s"):
         locked.secret("keyring", "ab")
+    over.set()
 
 
 def test_the_keyring_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

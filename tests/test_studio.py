@@ -10,9 +10,10 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -200,7 +201,7 @@ def test_missing_pictures_are_drawn_in_turn_and_stop_nothing_else(
     def slow(clip: int | str) -> Path:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
-        assert going.wait(20)
+        assert going.wait(200)
         inside[0] -= 1
         return draw(clip)
 
@@ -208,22 +209,19 @@ def test_missing_pictures_are_drawn_in_turn_and_stop_nothing_else(
     draw(1).unlink()
     monkeypatch.setattr(library, "drawn", lambda *_, **__: False)
 
-    async def ask() -> tuple[float, list[int]]:
+    async def ask() -> list[int]:
         transport = httpx.ASGITransport(app=client.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
             waiting = [asyncio.create_task(browser.get("/api/clips/1/thumbnail")) for _ in range(60)]
-            await asyncio.sleep(0.3)
-            begun = time.monotonic()
-            assert (await asyncio.wait_for(browser.get("/api/clips/1"), 10)).status_code == 200
-            took = time.monotonic() - begun
-            going.set()
-            return took, [answer.status_code for answer in await asyncio.gather(*waiting)]
+            try:
+                while not inside[0]:
+                    await asyncio.sleep(0.01)
+                assert (await asyncio.wait_for(browser.get("/api/clips/1"), 100)).status_code == 200
+            finally:
+                going.set()
+            return [answer.status_code for answer in await asyncio.gather(*waiting)]
 
-    try:
-        took, answers = asyncio.run(ask())
-    finally:
-        going.set()
-    assert answers == [200] * 60 and 1 <= most[0] <= max(1, cores() - 1) and took < 5
+    assert asyncio.run(ask()) == [200] * 60 and 1 <= most[0] <= max(1, cores() - 1)
 
 
 def test_export(client: TestClient, tmp_path: Path) -> None:
@@ -308,10 +306,15 @@ def test_the_vendored_library_is_what_it_was() -> None:
 
 def test_the_server_needs_no_torch() -> None:
     code = "import sys; import footage.studio.app, footage.studio.upload_check; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=200).returncode == 0
 
 
-def test_a_comparison_is_given_a_name_that_is_free(client: TestClient, studio: Studio) -> None:
+def test_a_comparison_is_given_a_name_that_is_free(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = SimpleNamespace(today=lambda: date(2026, 2, 3))  # it may be midnight in between
+    monkeypatch.setattr("footage.studio.routes.pages.date", day)
+
     def suggested() -> str:
         return re.findall(r'name="campaign".* value="([^"]*)"', client.get("/rate").text)[0]
 
@@ -320,7 +323,7 @@ def test_a_comparison_is_given_a_name_that_is_free(client: TestClient, studio: S
     first = suggested()
     pair = client.post("/api/ratings/pairs", json={"campaign": first, "models": ["a", "b"]}).json()["pair"]
     client.post(f"/api/ratings/pairs/{pair}", json={"question": "fidelity", "choice": "tie"})
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", first) and suggested() == f"{first}-2"
+    assert first == "2026-02-03" and suggested() == f"{first}-2"
 
 
 def test_rating_blindly(client: TestClient, studio: Studio, sources: list[Path]) -> None:

@@ -72,7 +72,7 @@ def test_a_folder_becomes_a_data_set_a_model_and_a_report(studio: Studio, client
 
     def stop() -> None:
         """Look at the run as the page does once it goes, then stop it."""
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
             status = read_status(run)
             if status is not None and status.clips > 8:
