@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import mmap
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ KEPT = 2**30
 """Bytes of opened files that are kept in memory, at most; less where there is little of it."""
 Bytes = npt.NDArray[np.uint8]
 
-
 PIECE = 32 * PAGE
 """Bytes for which room is taken at once: 2 MiB, as many as the system gives at once (`fresh_memory`)."""
+RUN = 2**20
+"""Bytes of an array up to which all are read where only some of them, here and there, are asked for."""
 
 
 class Pages:
@@ -132,17 +135,25 @@ class LockedBytes:
 
 
 class LockedArray:
-    """An array of a locked `.npy` file: slices of its first axis, as of one that is mapped into memory."""
+    """An array of a locked `.npy` file, of which parts are read as of one that is mapped into memory.
+
+    Args:
+        path: the file.
+        pages: room for its opened pages.
+
+    Raises:
+        ValueError: it is no such array, or holds Python's objects.
+    """
 
     def __init__(self, path: Path, pages: Pages) -> None:
         self.content = LockedBytes(path, pages)
         head = io.BytesIO(self.content[: min(len(self.content), 4096)].tobytes())
         version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, self.dtype = read(head)
-        self.shape, self.offset = tuple(shape), head.tell()
-        self.row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-        if fortran or self.dtype.hasobject or self.offset + self.shape[0] * self.row != len(self.content):
+        self.shape, self._fortran, self.dtype = read(head)
+        self.offset, self.size = head.tell(), math.prod(self.shape)
+        self.row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if self.dtype.hasobject or self.offset + self.size * self.dtype.itemsize != len(self.content):
             raise ValueError(f"it holds {self.dtype} {self.shape} in {len(self.content):,} bytes")
 
     @property
@@ -152,15 +163,41 @@ class LockedArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, span: slice) -> npt.NDArray[Any]:
-        begin, end, _ = span.indices(len(self))
-        end = max(begin, end)
-        part = self.content[self.offset + begin * self.row : self.offset + end * self.row]
-        return part.view(self.dtype).reshape(end - begin, *self.shape[1:])  # bytes → (N, …)
+    def __getitem__(self, index: slice | tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        """Return a part: a slice of the first axis, or a number or a slice for each; slices have no step."""
+        if isinstance(index, slice) and not self._fortran:
+            begin, end, _ = index.indices(len(self))
+            end = max(begin, end)
+            part = self.content[self.offset + begin * self.row : self.offset + end * self.row]
+            return part.view(self.dtype).reshape(end - begin, *self.shape[1:])  # bytes → (N, …)
+        every = index if isinstance(index, tuple) else (index,)
+        every += (slice(None),) * (self.ndim - len(every))
+        spans = [range(size)[part] for part, size in zip(every, self.shape, strict=True)]
+        if self._fortran:  # the bytes are those of the transposed array
+            return self._part(spans[::-1], self.shape[::-1], self.offset).T
+        return self._part(spans, self.shape, self.offset)
+
+    def _part(self, spans: Sequence[range | int], shape: tuple[int, ...], at: int) -> npt.NDArray[Any]:
+        """Return a part of an array of a shape whose bytes begin at a place: what lies together is read at once."""
+        if not spans:
+            return self.content[at : at + self.dtype.itemsize].view(self.dtype).reshape(())
+        span, row = spans[0], math.prod(shape[1:]) * self.dtype.itemsize
+        if isinstance(span, int):
+            return self._part(spans[1:], shape[1:], at + span * row)
+        inner = tuple(slice(one.start, one.stop) if isinstance(one, range) else one for one in spans[1:])
+        whole = all(one == slice(0, size) for one, size in zip(inner, shape[1:], strict=True))
+        if whole or len(span) * row <= RUN:
+            part = self.content[at + span.start * row : at + (span.start + len(span)) * row]
+            return part.view(self.dtype).reshape(len(span), *shape[1:])[:, *inner]
+        return np.stack([self._part(spans[1:], shape[1:], at + number * row) for number in span])
 
 
 def load_array(path: Path, pages: Pages | None = None) -> Any:
-    """Return an array of a `.npy` file without reading it: mapped into memory, or a `LockedArray`."""
+    """Return an array of a `.npy` file without reading it: mapped into memory, or a `LockedArray`.
+
+    Raises:
+        Exception: of many kinds where it is damaged, or holds Python's objects.
+    """
     if folder_of(path) is None:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     return LockedArray(path, pages or Pages())

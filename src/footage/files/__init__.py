@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +41,8 @@ LARGE = 2**20
 of which there are thousands; of one that is lost the former one stands, whole."""
 MEMORY = "FOOTAGE_MEMORY"
 """Variable of the environment: the folder in memory in which all temporary files of a process are to lie."""
+is_sealing = ContextVar("is_sealing", default=False)
+"""Whether temporary files are sealed here; see `sealing`."""
 
 
 def keep_in_memory() -> None:
@@ -60,6 +64,48 @@ def keep_in_memory() -> None:
     if not private:
         raise LockError(f'"{folder}", where temporary files lie in memory, is gone', "start the studio again")
     tempfile.tempdir = folder
+
+
+@contextlib.contextmanager
+def sealing(wanted: bool = True) -> Iterator[None]:
+    """Seal the temporary files that are made in the block, where that is wanted: something locked is made of them."""
+    before = is_sealing.set(wanted or is_sealing.get())
+    try:
+        yield
+    finally:
+        is_sealing.reset(before)
+
+
+@contextlib.contextmanager
+def scratch_folder(seal: bool = False) -> Iterator[Path]:
+    """Give a folder for temporary files, which goes with the block.
+
+    Args:
+        seal: whether they are locked by a random key that is in memory alone (`locked.sealed`), as they are within
+            `sealing` too. Then they are written by `locked.create` or `writing`, and read by `locked.open_file`; what
+            writes plain files by their paths is refused.
+
+    Raises:
+        LockError: they are to be sealed, and what locks is not installed.
+    """
+    with contextlib.ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="footage-", ignore_cleanup_errors=True)))
+        if seal or is_sealing.get():
+            held.enter_context(locked.sealed(folder))
+        yield folder
+
+
+@contextlib.contextmanager
+def scratch_file(seal: bool = False) -> Iterator[IO[bytes]]:
+    """Give an empty temporary file to write and read, which goes with the block; sealed as in `scratch_folder`."""
+    with contextlib.ExitStack() as held:
+        if not (seal or is_sealing.get()):
+            yield held.enter_context(tempfile.TemporaryFile(prefix="footage-"))
+            return
+        folder = held.enter_context(scratch_folder(seal=True))
+        content = locked.LockedFile(folder / "file", *locked.opened_folder(folder), "file", "write")
+        content.name = "<sealed>"  # nobody can open it a second time
+        yield held.enter_context(io.BufferedRandom(content, locked.PAGE))
 
 
 def make_folder(folder: Path) -> None:

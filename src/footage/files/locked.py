@@ -63,11 +63,16 @@ KEYRING_SECONDS = 10.0
 """A keyring that has not answered by then is taken for one without a desktop."""
 EXTRA = "pip install 'footage[lock]'"
 
+_sealed: dict[Path, tuple[str, bytes]] = {}
+"""Folders of temporary files that this process alone opens: number and key of each, which are written nowhere."""
+
 
 def folder_of(path: Path | str) -> Path | None:
     """Return the locked folder that a path is or lies in; None where there is none."""
     absolute = Path(os.path.abspath(path))
     for folder in (absolute, *absolute.parents):
+        if folder in _sealed:
+            return folder
         if (folder / HEADER).is_file():
             with contextlib.suppress(OSError), open(folder / HEADER, "rb") as handle:
                 if FORMAT.encode() in handle.read(LARGEST_HEADER):
@@ -275,6 +280,8 @@ def opened_folder(folder: Path) -> tuple[str, bytes]:
     Raises:
         LockError: they may not, or its key is not known.
     """
+    if folder in _sealed:
+        return _sealed[folder]
     header = read_header(folder)
     if header["state"] != "locked":
         verb = header["state"].removesuffix("ing")
@@ -282,6 +289,25 @@ def opened_folder(folder: Path) -> tuple[str, bytes]:
             f'"{folder}" was being {verb}ed, and that was stopped', f"footage {verb} {folder} goes on with it"
         )
     return header["id"], folder_key(folder, header)
+
+
+@contextlib.contextmanager
+def sealed(folder: Path) -> Iterator[None]:
+    """Lock what is written into an empty folder by a random key that is in memory alone, while the block runs.
+
+    Its files are written and read as those of a locked folder. No other process can open them, and none can later.
+
+    Raises:
+        LockError: what locks is not installed.
+    """
+    check_installed()
+    names, key = {Path(os.path.abspath(folder)), folder.resolve()}, (secrets.token_hex(NUMBER), secrets.token_bytes(32))
+    _sealed.update(dict.fromkeys(names, key))
+    try:
+        yield
+    finally:
+        for name in names:
+            del _sealed[name]
 
 
 def stays_open(path: Path, folder: Path) -> bool:

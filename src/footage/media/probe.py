@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import io
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from footage import files
 from footage.errors import KeyNeeded, LockError, MediaError
 from footage.files import locked
 from footage.media.colour import side_data
@@ -169,8 +168,7 @@ def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[In
     with damage_as_media(), contextlib.ExitStack() as held:
         try:
             if suffix_of(path) in COPIED and is_animated(path):
-                hidden = locked.hiding_folder(path) is not None  # nothing of it is written anywhere
-                copy = io.BytesIO() if hidden else held.enter_context(tempfile.TemporaryFile(prefix="footage-"))
+                copy = held.enter_context(files.scratch_file(seal=locked.hiding_folder(path) is not None))
                 copy_as_video(path, copy, options)
                 container = held.enter_context(av.open(copy, "r", format="mov"))
             else:

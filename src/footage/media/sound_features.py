@@ -2,8 +2,9 @@
 
 All is made from the magnitudes of short spectra, by NumPy alone: window k, of Hann's shape, is centred at sample k·hop.
 Sound comes in chunks; windows are transformed `BLOCK` at once wherever chunks end, so that results do not depend on it.
-What is kept of each window, six numbers, and twelve of every fourth, lies in a temporary file: 216 kB a minute. Beats
-are found when all is heard, from the strength of onsets alone, with .34 MB of memory a minute.
+What is kept of each window, six numbers, and twelve of every fourth, lies in a temporary file, of a locked sound in
+memory: 216 kB a minute. Beats are found when all is heard, from the strength of onsets alone, with .34 MB of memory a
+minute.
 
 Onset strength is SuperFlux (Böck and Widmer 2013): the rise of logarithmic bands over the loudest of three
 neighbours a window before, so that vibrato is none. Tempo and beats (Ellis 2007, "Beat tracking by dynamic
@@ -14,9 +15,10 @@ the most even distances, eqs. 1 to 4.
 from __future__ import annotations
 
 import functools
+import io
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +26,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from footage.files import locked
 from footage.media.sound import RATE, Samples, sound_chunks
 
 WINDOW = 1024
@@ -235,7 +238,7 @@ def chroma_weights(rate: int) -> Values:
 
 
 class _Rows:
-    """Rows of numbers that grow in a temporary file."""
+    """Rows of numbers that grow in a temporary file, or in memory."""
 
     def __init__(self, width: int, file: IO[bytes]) -> None:
         self.width, self.count, self.file = width, 0, file
@@ -249,6 +252,8 @@ class _Rows:
         self.file.flush()
         if not self.count:
             return np.zeros((0, self.width), np.float32)
+        if isinstance(self.file, io.BytesIO):
+            return np.frombuffer(self.file.getvalue(), np.float32).reshape(self.count, self.width)
         return np.memmap(self.file, np.float32, "r", shape=(self.count, self.width))
 
 
@@ -569,12 +574,16 @@ def track_beats(strength: Floats, periods: Floats) -> Floats:
     return _vertex(smooth, found[loud[0] : loud[-1] + 1]) if len(loud) else np.zeros(0)
 
 
-def analyse(chunks: Iterable[Samples], rate: int = RATE) -> SoundFeatures:
-    """Listen to a sound, in chunks (n,), once; see `SoundFeatures`."""
+def analyse(chunks: Iterable[Samples], rate: int = RATE, hidden: bool = False) -> SoundFeatures:
+    """Listen to a sound, in chunks (n,), once; see `SoundFeatures`.
+
+    What is heard lies in temporary files meanwhile; of one that is `hidden`, since it is locked, in memory.
+    """
     heard, weights = _Heard(rate), chroma_weights(rate)
     short, long = Spectra(), Spectra(CHROMA_WINDOW, CHROMA_HOP)
     count, peak, clipped = 0, 0.0, 0
-    with tempfile.TemporaryFile(prefix="footage-") as first, tempfile.TemporaryFile(prefix="footage-") as second:
+    room: Callable[[], IO[bytes]] = io.BytesIO if hidden else tempfile.TemporaryFile
+    with room() as first, room() as second:
         rows, tones = _Rows(len(CURVES), first), _Rows(12, second)
         for chunk in chunks:
             if len(chunk):
@@ -625,4 +634,4 @@ def listen(path: Path | str) -> SoundFeatures:
     Raises:
         MediaError: the file cannot be read, or has no sound.
     """
-    return analyse(sound_chunks(path, RATE))
+    return analyse(sound_chunks(path, RATE), hidden=locked.hiding_folder(path) is not None)

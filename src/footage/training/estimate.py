@@ -22,7 +22,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,13 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
+from footage import files
 from footage.config import Config
 from footage.config.presets import PRESETS, options
 from footage.data.clips import Loader
 from footage.data.store import Split
 from footage.errors import ConfigError, TrainingError, counted
+from footage.files import locked
 from footage.machines import local as machine
 from footage.machines.remote import address_of
 from footage.models.device import ComputeDevice
@@ -359,8 +360,9 @@ class Estimator:
         clip = plan.config.clip
         count = sheet_clips(clip)
         loader = Loader(plan.source, "train", frames=clip.frames, batch_size=count, seed=0)
-        with tempfile.TemporaryDirectory() as name:
-            run = RunFolder(Path(name))
+        hidden = any(locked.folder_of(place) for place in (self.data, plan.note.guide) if place)
+        with files.scratch_folder(seal=hidden) as folder:
+            run = RunFolder(folder)
             shown = loader.batch(0)[0][..., : clip.channels]
             write_samples(run, list(shown), [""] * count, 0, plan.source.fps, {})
             return sum(file.stat().st_size for file in run.samples.iterdir())

@@ -1,7 +1,7 @@
 """Clips inside archives: tar and zip files, and TFRecord files, whose members are read where they lie.
 
 An archive is looked through once, for where its members begin; each clip is then read by itself, into a temporary
-folder for as long as it is decoded.
+folder for as long as it is decoded, sealed where the data set is locked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import posixpath
 import re
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -26,8 +25,10 @@ from typing import IO, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from footage import files
 from footage.data.ingest.labels import SIDES, caption_lines, listed_captions, side_of
 from footage.data.store import Split
+from footage.files import locked
 from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_key, suffix_of
 from footage.media.probe import UnusableMedia
 
@@ -306,22 +307,24 @@ def unpacks_to_too_much(path: Path, members: Sequence[Member]) -> bool:
 def unpacked(path: Path, members: Sequence[Member]) -> Iterator[list[Path]]:
     """Give files with what members of an archive hold, or the frames of a record, while the block runs.
 
+    They are sealed within `files.sealing`.
+
     Raises:
         UnusableMedia: they are damaged, or unpack to too much, or a record holds no frames.
     """
     if unpacks_to_too_much(path, members):
         raise UnusableMedia("damaged", f"it unpacks to more than {RATIO} times its size")
-    scratch = tempfile.TemporaryDirectory(prefix="footage-", ignore_cleanup_errors=True)
-    with scratch as folder, open(path, "rb") as handle:
-        places = []
+    with files.scratch_folder() as folder, open(path, "rb") as handle:
+        contents: Iterable[tuple[str, Iterable[bytes]]]
         if suffix_of(path) in RECORDS:
-            for number, (suffix, content) in enumerate(record_frames(read_record(handle, members[0]))):
-                places.append(Path(folder) / f"{number:08d}.{suffix}")
-                places[-1].write_bytes(content)
-        for number, member in enumerate(members if not places else ()):
-            places.append(Path(folder) / f"{number:08d}.{suffix_of(member.name)}")
-            with open(places[-1], "wb") as to:
-                to.writelines(member_content(handle, member))
+            contents = ((suffix, [frame]) for suffix, frame in record_frames(read_record(handle, members[0])))
+        else:
+            contents = ((suffix_of(member.name), member_content(handle, member)) for member in members)
+        places = []
+        for number, (suffix, content) in enumerate(contents):
+            places.append(folder / f"{number:08d}.{suffix}")
+            with locked.create(places[-1], places[-1]) as to:
+                to.writelines(content)
         yield places
 
 

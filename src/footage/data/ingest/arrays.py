@@ -7,8 +7,8 @@ it could be, and `--layout` decides.
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,16 +18,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from footage import files
+from footage.data import locked_arrays
 from footage.data.ingest.shards import DecodeOptions
+from footage.data.locked_arrays import LockedArray, Pages
 from footage.data.store import Frames, Split
 from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
 from footage.errors import counted
+from footage.files import locked
 from footage.media.kinds import suffix_of
 from footage.media.pictures import Whites, over
 from footage.media.probe import UnusableMedia
 from footage.media.reader import fit_frames
 
 Array = npt.NDArray[Any]
+StoredArray = Array | LockedArray
+"""One that is mapped into memory, or locked."""
 
 HELDOUT_CLIPS = 4
 """One held-out clip is made for this many training clips."""
@@ -117,13 +123,10 @@ def numpy_clips(path: Path, options: DecodeOptions, longest: int, note: Callable
         yield from array_clips(load_array(path), options, longest, note)
         return
     try:
-        with (
-            zipfile.ZipFile(path) as packed,
-            tempfile.TemporaryDirectory(prefix="footage-", ignore_cleanup_errors=True) as folder,
-        ):
+        with zipfile.ZipFile(path) as packed, files.scratch_folder() as folder:
             for member in packed.infolist():
-                unpacked = Path(folder) / "array.npy"
-                with packed.open(member) as source, open(unpacked, "wb") as to:
+                unpacked = folder / "array.npy"
+                with packed.open(member) as source, locked.create(unpacked, unpacked) as to:
                     shutil.copyfileobj(source, to)
                 array = load_array(unpacked)
                 if array.ndim < 3:  # labels, lengths and the like
@@ -135,22 +138,24 @@ def numpy_clips(path: Path, options: DecodeOptions, longest: int, note: Callable
         raise UnusableMedia("damaged", f"not a sound .npz file: {str(error)[:200]}") from None
 
 
-def load_array(path: Path) -> Array:
-    """Map an `.npy` file into memory.
+def load_array(path: Path) -> StoredArray:
+    """Map an `.npy` file into memory, or open one that is locked.
 
     Raises:
         UnusableMedia: it is damaged, or holds Python's objects.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = locked_arrays.load_array(path, Pages(limit=0))
     except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
         raise UnusableMedia("damaged", f"not an array without objects: {str(error)[:200]}") from None
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray | LockedArray):
         raise UnusableMedia("not clips", f"it holds {type(array).__name__}")
     return array
 
 
-def array_clips(array: Array, options: DecodeOptions, longest: int, note: Callable[[str], None]) -> Iterator[ArrayClip]:
+def array_clips(
+    array: StoredArray, options: DecodeOptions, longest: int, note: Callable[[str], None]
+) -> Iterator[ArrayClip]:
     """Yield the clips of one array; see `numpy_clips`."""
     content = f"{array.dtype} {array.shape}"
     if array.dtype.kind not in "buif" or not array.size:
@@ -160,10 +165,7 @@ def array_clips(array: Array, options: DecodeOptions, longest: int, note: Callab
         raise UnusableMedia(
             "not clips", f"the array is {content}, and --layout {layout} names {counted(len(layout), 'axis', 'axes')}"
         )
-    present = [axis for axis in "NTHWC" if axis in layout]
-    clips = array.transpose([layout.index(axis) for axis in present])  # → NTHWC, as far as there are such
-    clips = clips if "N" in layout else clips[None]  # (T, H, W[, C]) → (1, T, H, W[, C])
-    clips = clips if "C" in layout else clips[..., None]  # (N, T, H, W) → (N, T, H, W, 1)
+    clips = LaidOut(array, layout)
     if clips.shape[-1] not in (1, 3, 4):
         raise UnusableMedia(
             "not clips", f"as {layout} the array {content} has {clips.shape[-1]} channels, not 1, 3 or 4"
@@ -172,40 +174,59 @@ def array_clips(array: Array, options: DecodeOptions, longest: int, note: Callab
     note(f"axes {layout}" + ("" if options.layout else " (--layout decides)"))
     if to_bytes.note:
         note(to_bytes.note)
-    held = min(len(clips) - 1, round(len(clips) * options.heldout))
-    for number, clip in enumerate(clips):
-        split: Split | None = "heldout" if number >= len(clips) - held else "train"
-        edges = np.linspace(0, len(clip), -(-len(clip) // longest) + 1).astype(int)
+    count, length = clips.shape[:2]
+    held = min(count - 1, round(count * options.heldout))
+    for number in range(count):
+        split: Split | None = "heldout" if number >= count - held else "train"
+        edges = np.linspace(0, length, -(-length // longest) + 1).astype(int)
         for first, end in itertools.pairwise(edges.tolist()):
-            chunks = (_fitted(to_bytes(frames), options) for frames in in_chunks(clip[first:end]))
-            yield ArrayClip(chunks, split if len(clips) > 1 else None)
+            chunks = (_fitted(to_bytes(frames), options) for frames in clips.chunks(number, first, end))
+            yield ArrayClip(chunks, split if count > 1 else None)
 
 
-def in_chunks(clip: Array) -> Iterator[Array]:
-    """Yield the frames of a clip (T, H, W, C), some at a time, out of the file."""
-    count = max(1, CHUNK_BYTES // max(1, clip[0].nbytes))
-    for first in range(0, len(clip), count):
-        yield np.ascontiguousarray(clip[first : first + count])
+class LaidOut:
+    """An array as clips (N, T, H, W, C), whatever the order of its axes.
+
+    Args:
+        array: the array.
+        layout: its axes, such as `NTHW`.
+    """
+
+    def __init__(self, array: StoredArray, layout: str) -> None:
+        self._array, self._layout, self.dtype = array, layout, array.dtype
+        sizes = dict(zip(layout, array.shape, strict=True))
+        self.shape = tuple(sizes.get(axis, 1) for axis in "NTHWC")
+
+    def chunks(self, clip: int, first: int = 0, end: int | None = None) -> Iterator[Array]:
+        """Yield frames of a clip (T, H, W, C), some at a time, out of the file."""
+        end = self.shape[1] if end is None else end
+        count = max(1, CHUNK_BYTES // max(1, math.prod(self.shape[2:]) * self.dtype.itemsize))
+        kept = [axis for axis in self._layout if axis != "N"]
+        for begin in range(first, end, count):
+            asked: dict[str, int | slice] = {"N": clip, "T": slice(begin, min(begin + count, end))}
+            part = self._array[tuple(asked.get(axis, slice(None)) for axis in self._layout)]
+            frames = part.transpose([kept.index(axis) for axis in "THWC" if axis in kept])  # → THWC, as far as there
+            yield np.ascontiguousarray(frames if "C" in kept else frames[..., None])  # (T, H, W) → (T, H, W, 1)
 
 
 class SampleLevels:
     """Makes bytes of the numbers of an array, as decided once for the whole of it.
 
     Args:
-        clips: all of it (N, T, H, W, C).
+        clips: all of it.
         options: may tell the bits, and the background of what is transparent.
 
     Raises:
         UnusableMedia: the numbers are no levels of pictures.
     """
 
-    def __init__(self, clips: Array, options: DecodeOptions) -> None:
+    def __init__(self, clips: LaidOut, options: DecodeOptions) -> None:
         self.whites, self.looks, self.low = Whites(options.pictures), options.pictures, 0.0
         self.note = ""
         kind = clips.dtype.kind
         if clips.dtype == np.uint8 or kind == "b":
             return
-        pieces = itertools.chain.from_iterable(map(in_chunks, clips))
+        pieces = itertools.chain.from_iterable(map(clips.chunks, range(clips.shape[0])))
         high, least = -np.inf, np.inf
         for frames in pieces:
             high, least = max(high, float(frames.max())), min(least, float(frames.min()))
@@ -234,7 +255,7 @@ class SampleLevels:
         return frames if frames.shape[-1] < 4 else np.stack([over(frame, self.looks) for frame in frames])
 
 
-def find_layout(array: Array, min_frames: int) -> str:
+def find_layout(array: StoredArray, min_frames: int) -> str:
     """Return the order of an array's axes, such as `NTHWC`.
 
     Shapes decide where only one order fits. Between clips and time, content decides: pictures change less from frame to
@@ -296,7 +317,7 @@ def usual(height: int, width: int) -> bool:
     return any(abs(ratio / shape - 1) < 0.01 for shape in USUAL_SHAPES)
 
 
-def changes(array: Array) -> tuple[float, float]:
+def changes(array: StoredArray) -> tuple[float, float]:
     """Return how much pictures change along the first axis and along the second, at some places, on average."""
     places = [np.linspace(0, size - 2, min(LOOKED_AT, size - 1)).astype(int) for size in array.shape[:2]]
     steps = []

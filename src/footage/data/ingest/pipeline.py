@@ -40,6 +40,7 @@ from footage.data.store import (
     read_sums,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
+from footage.files import locked
 from footage.files.locked import HEADER
 from footage.machines import remote
 from footage.machines.cluster import Cluster
@@ -106,7 +107,8 @@ def ingest(
     there = {path.name for path in folder.iterdir()} - {INNER, HEADER} if folder.exists() else set()
     if there and not (folder / INNER / "settings.json").exists():
         raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
-    with remote.sources_here(inputs, to, HEADS) as places:
+    hidden = locked.folder_of(folder) is not None
+    with remote.sources_here(inputs, to, HEADS) as places, files.sealing(hidden):
         origin: dict[str, Any] = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
         origin["options"] = {name: value for name, (_, value) in differences(DEFAULTS, config).items()}
         if config.labels not in ("folder", "none"):

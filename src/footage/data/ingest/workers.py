@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from footage import files
 from footage.data.ingest.archives import Member
 from footage.data.ingest.intake import make_part
 from footage.data.ingest.shards import DecodeOptions
@@ -51,6 +52,10 @@ class WorkerJob:
     `disk` (number, text) where the disk takes nothing; `away` (problem, remedy) when a source cannot be fetched."""
     needs: tuple[Path, ...] = ()
     """What a worker on another machine has to see."""
+
+    def __post_init__(self) -> None:
+        """Have the worker seal its temporary files where they are sealed here."""
+        self.request["sealed"] = files.is_sealing.get()
 
 
 def part_job(source: Source, options: DecodeOptions, part: Path, witness: Path | None = None) -> WorkerJob:
@@ -83,35 +88,36 @@ def source_of(described: dict[str, Any]) -> Source:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        if "probe" in request:
-            rates: list[tuple[float, float] | None] = []
-            for source in map(source_of, request["probe"]):
-                rates.append(None)
-                with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
-                    rates[-1] = probe_rate(whole.path)
-                    if rates[-1] and request["deinterlace"] == "double":
-                        fps, seconds = rates[-1]
-                        rates[-1] = (fps * frames_each(whole.path), seconds)
-            return {"rates": rates}
-        if "measure" in request:
-            sizes: list[tuple[int, int, float | None] | None] = []
-            for source in map(source_of, request["measure"]):
-                sizes.append(None)
-                with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
-                    info = probe(whole.path)
-                    sizes[-1] = (info.width, info.height, info.duration)
-            return {"sizes": sizes}
-        source = source_of(request["source"])
-        with present(source.files):
-            return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
-    except (RemoteError, UnwritableError) as error:
-        return {"away": [error.problem, error.remedy]}
-    except OSError as error:
-        text = error.strerror or str(error)
-        return {"disk": [error.errno, text]} if error.errno in DISK_FAULTS else {"failed": text}
-    except Exception as error:
-        return {"failed": f"{type(error).__name__}: {error}"[:500]}
+    with files.sealing(request["sealed"]):
+        try:
+            if "probe" in request:
+                rates: list[tuple[float, float] | None] = []
+                for source in map(source_of, request["probe"]):
+                    rates.append(None)
+                    with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
+                        rates[-1] = probe_rate(whole.path)
+                        if rates[-1] and request["deinterlace"] == "double":
+                            fps, seconds = rates[-1]
+                            rates[-1] = (fps * frames_each(whole.path), seconds)
+                return {"rates": rates}
+            if "measure" in request:
+                sizes: list[tuple[int, int, float | None] | None] = []
+                for source in map(source_of, request["measure"]):
+                    sizes.append(None)
+                    with contextlib.suppress(UnusableMedia), present(source.files), source.unpacked() as whole:
+                        info = probe(whole.path)
+                        sizes[-1] = (info.width, info.height, info.duration)
+                return {"sizes": sizes}
+            source = source_of(request["source"])
+            with present(source.files):
+                return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
+        except (RemoteError, UnwritableError) as error:
+            return {"away": [error.problem, error.remedy]}
+        except OSError as error:
+            text = error.strerror or str(error)
+            return {"disk": [error.errno, text]} if error.errno in DISK_FAULTS else {"failed": text}
+        except Exception as error:
+            return {"failed": f"{type(error).__name__}: {error}"[:500]}
 
 
 def _path(name: str) -> Path:
