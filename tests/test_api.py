@@ -6,6 +6,7 @@ import inspect
 import pickle
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from footage.errors import DatasetError, FootageError
 from footage.media.encode import chunked, read_metadata, write_clip
 from footage.models.requests import DeviceName
 from footage.training.plan import recommend
+from tests.libraries import filled, save_clip
 from tests.models import tiny_config
 
 SMALL = IngestConfig(height=32, width=32, min_frames=8, workers=0, heldout=0)
@@ -189,6 +191,66 @@ def test_wrong_arguments_are_errors_that_name_them(
                 function(**{**given, argument: wrong})
             except FootageError as error:
                 assert error.remedy, f"{argument} {wrong!r}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("Library", ("albums", "views", "timelines", "edited", "presets", "ratings", "jobs")),
+        ("Dataset", ()),
+        ("Clip", ()),
+        ("ClipQuery", ()),
+    ],
+)
+def test_wrong_arguments_of_methods_are_errors_that_name_them(
+    kind: str, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each argument of each public method is given what is wrong, or is meant by some only."""
+    monkeypatch.chdir(tmp_path)
+    file = save_clip(tmp_path / "clip.mp4", seed=1)
+    if kind == "Library":
+        (thing := footage.Library("library")).add(file)
+    elif kind == "Dataset":
+        thing = footage.ingest(file, "data", replace(SMALL, sound=False), advise=False, quiet=True).dataset  # type: ignore[arg-type]
+    else:
+        thing = footage.Clip.of_video(file) if kind == "Clip" else footage.ClipQuery()
+    right = {"clip": 1, "clips": [1], "chosen": [1], "to": "out.zip", "row": getattr(thing, "rows", [None])[0]}
+    right |= {"album": 1, "content": np.zeros((2, 8, 8, 3), np.uint8), "value": {}, "embedding": lambda _: np.ones(2)}
+    errors = 0
+    for owner in (thing, *(getattr(thing, part) for part in parts)):
+        for name, method in inspect.getmembers(owner, inspect.isroutine):
+            names = {} if name[0] == "_" else dict(inspect.signature(method).parameters)
+            names = {argument: item for argument, item in names.items() if item.kind is not item.VAR_KEYWORD}
+            needed = {
+                item.name: right.get(item.name, "missing") for item in names.values() if item.default is item.empty
+            }
+            for argument in (*names, *(("stars", "tags", "verdict") if name == "update" else ())):
+                for wrong in (*WRONG, float("nan"), 2**70, "a\ud800", "\0", np.zeros((2, 3))):
+                    try:
+                        method(**{**needed, argument: wrong})
+                    except FootageError as error:
+                        assert error.remedy, f"{name} {argument} {wrong!r}: {error}"
+                        errors += 1
+    assert errors > 10, "what is wrong is refused"
+
+
+def test_what_a_method_is_called_with_is_named(tmp_path: Path) -> None:
+    library = filled(tmp_path, 2)
+    for call, told in {
+        lambda: library.get(3.5): "clip is 3.5: give a whole number or a text",  # type: ignore[arg-type]
+        lambda: library.remove(1): "chosen is 1: give a list, of a whole number each or a ClipQuery",  # type: ignore[arg-type]
+        lambda: library.measure(progress="no"): "progress is 'no': give a function",  # type: ignore[arg-type]
+        lambda: library.get(2**70): f"clip is {2**70}: give a whole number or a text",
+        lambda: library.history(2**70): f"limit is {2**70}: give a whole number below 2**63",
+        lambda: library.update(1, tags=3): "tags is 3: give a list of texts",
+        lambda: library.add("a\0.mp4"): "path is 'a\\x00.mp4': give it without zero bytes and halves of characters",
+    }.items():
+        with pytest.raises(FootageError) as refused:
+            call()
+        assert str(refused.value) == told
+    assert library.update(1, tags="two words").tags == ("two words",), "a text is a tag, not a tag for each letter"
+    assert library.bulk(np.array([1, 2]), {"stars": np.int64(3).item()}) == 2  # type: ignore[arg-type]
+    assert library.count(footage.ClipQuery(min_stars=3)) == 2
 
 
 def test_numbers_and_devices_of_torch_are_taken_and_what_is_wrong_is_shown_in_a_line() -> None:

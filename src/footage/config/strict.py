@@ -14,11 +14,11 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, FootageError, nearest
 
 T = TypeVar("T")
 LONGEST_VALUE = 100
@@ -138,6 +138,10 @@ def _value(hint: Any, item: Any, where: str) -> Any:
 
 KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path"}
 """What arguments of public functions are called in errors, by their types."""
+LARGEST_INTEGER = 2**63
+"""Whole numbers of public functions are less: seeds, and what SQLite holds."""
+LISTS = (Iterable, Collection, Sequence)
+"""Origins of annotations of lists that are passed on as they are given, where their items fit."""
 
 
 def kinds_of(hint: Any) -> str:
@@ -149,8 +153,12 @@ def kinds_of(hint: Any) -> str:
         return f"a list, of {kinds_of(parts[0])} each"
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return " or ".join(dict.fromkeys(kinds_of(part) for part in parts if part is not type(None)))
-    if typing.get_origin(hint) is Mapping:
+    if typing.get_origin(hint) in LISTS:
+        return f"a list, of {kinds_of(parts[0])} each"
+    if typing.get_origin(hint) in (Mapping, dict):
         return "an object of named values"
+    if typing.get_origin(hint) is Callable:
+        return "a function"
     return KINDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
 
 
@@ -173,16 +181,12 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
     device = type(item).__name__ == "device" and (hint is str or origin is Literal)
     item = str(item) if device else item  # torch's
     single = isinstance(item, (str, os.PathLike))
+    if single:
+        check_text(item, where, hint is Path)
     if origin is Literal:
         require(isinstance(item, (str, int, float)) and item in parts, where, item, nearest(str(item), map(str, parts)))
-    elif origin is tuple:
-        require(single or (isinstance(item, Iterable) and not isinstance(item, (bytes, Mapping))), where, item, remedy)
-        items = (item,) if single else tuple(item)
-        each = parts[:1] * len(items) if parts[-1] is ... else parts
-        require(len(items) == len(each), where, item, f"give {len(each)} of them")
-        return tuple(map(fitting, each, items, itertools.repeat(where)))
-    elif origin is Mapping:
-        require(isinstance(item, Mapping), where, item, remedy)
+    elif origin is tuple or origin in LISTS:
+        return list_of(hint, item, where)
     elif hint is str:
         if isinstance(item, (list, tuple)) and all(isinstance(part, str) for part in item):
             return ",".join(item)
@@ -199,10 +203,34 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
             item = item.item()
         require(isinstance(item, numbers.Real) and not isinstance(item, bool), where, item, remedy)
         require(hint is float or item == item // 1, where, item, remedy)
+        require(hint is float or abs(item) < LARGEST_INTEGER, where, item, "give a whole number below 2**63")
         return int(item) if hint is int else item
-    elif isinstance(hint, type) and origin is None and not getattr(hint, "_is_protocol", False):
-        require(isinstance(item, hint), where, item, remedy)
+    elif isinstance(kind := origin or hint, type) and hint is not Any and not getattr(kind, "_is_protocol", False):
+        require(isinstance(item, kind), where, item, remedy)
     return item
+
+
+def list_of(hint: Any, item: Any, where: str) -> Any:
+    """Return an argument that is a tuple, or a list: as it is, where it is a list and its items fit; see `fitting`."""
+    parts, single = typing.get_args(hint), isinstance(item, (str, os.PathLike))
+    right = single or (isinstance(item, Iterable) and not isinstance(item, (bytes, Mapping)))
+    require(right, where, item, f"give {kinds_of(hint)}")
+    items = (item,) if single else item if isinstance(item, (list, range)) else tuple(item)
+    if typing.get_origin(hint) is not tuple:
+        quick = quick_types(parts[0])
+        return items if all(is_quick(part, quick) for part in items) else [fitting(parts[0], i, where) for i in items]
+    each = parts[:1] * len(items) if parts[-1] is ... else parts
+    require(len(items) == len(each), where, item, f"give {len(each)} of them")
+    return tuple(map(fitting, each, items, itertools.repeat(where)))
+
+
+def check_text(item: str | os.PathLike[str], where: str, path: bool) -> None:
+    """Refuse texts and paths that cannot be written or looked for: of halves of characters, or paths of a zero byte."""
+    try:
+        whole = b"\0" not in os.fsencode(item) or not path
+    except UnicodeEncodeError:
+        whole = False
+    require(whole, where, item, "give it without zero bytes and halves of characters")
 
 
 def one_of(hint: Any, item: Any, where: str) -> Any:
@@ -212,7 +240,12 @@ def one_of(hint: Any, item: Any, where: str) -> Any:
         return None
     if len(kinds) == 1:
         return fitting(kinds[0], item, where)
-    if any(isinstance(kind, type) and typing.get_origin(kind) is None and isinstance(item, kind) for kind in kinds):
+    if isinstance(item, (str, os.PathLike)):
+        check_text(item, where, Path in kinds)
+    large = isinstance(item, int) and abs(item) >= LARGEST_INTEGER
+    if not large and any(
+        isinstance(kind, type) and typing.get_origin(kind) is None and isinstance(item, kind) for kind in kinds
+    ):
         return item
     for kind in kinds:
         with contextlib.suppress(ConfigError):
@@ -241,30 +274,94 @@ def argument_types(function: Callable[..., Any]) -> dict[str, Any]:
     fields = getattr(function, "fields_of", function if isinstance(function, type) else None)
     if fields is not None:
         return typing.get_type_hints(fields)
-    names = inspect.signature(function).parameters
-    return {name: eval(item.annotation, function.__globals__) for name, item in names.items()}
+    names, known = inspect.signature(function).parameters, function.__globals__
+    return {name: Any if name == "self" else eval(item.annotation, known) for name, item in names.items()}
+
+
+def quick_types(hint: Any) -> frozenset[type]:
+    """Return types whose values `fitting` would return as they are, by an annotation; there may be others."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return frozenset[type]().union(*map(quick_types, typing.get_args(hint)))
+    known = isinstance(hint, type) and typing.get_origin(hint) is None and hint not in (str, Path)
+    return frozenset({hint} if known else ())
+
+
+def is_quick(value: Any, kinds: Collection[type]) -> bool:
+    """Whether a value is of one of `quick_types`, and no number that is too large."""
+    return type(value) in kinds and (type(value) is not int or -LARGEST_INTEGER < value < LARGEST_INTEGER)
+
+
+@functools.cache
+def signature_types(
+    function: Callable[..., Any],
+) -> tuple[inspect.Signature, dict[str, Any], dict[str, frozenset[type]], tuple[frozenset[type], ...]]:
+    """Return a function's signature, its arguments' types and `quick_types` by name, and the latter by position."""
+    signature, hints = inspect.signature(function), argument_types(function)
+    quick = {name: quick_types(hint) for name, hint in hints.items()}
+    ordered = (name for name, item in signature.parameters.items() if item.kind is item.POSITIONAL_OR_KEYWORD)
+    return signature, hints, quick, tuple(quick[name] for name in ordered if name != "self")
+
+
+def bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
+    """Return the arguments of a call, each as it is taken; see `fitting`."""
+    signature, hints, _, _ = signature_types(function)
+    given = signature.bind(*args, **kwargs)
+    for name, value in given.arguments.items():
+        given.arguments[name] = fitting(hints[name], value, name)
+    return given
 
 
 @functools.cache
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Return a public function that refuses arguments that are not what it takes, before anything is done; `fitting`.
 
-    What it is not called with at all, and names that it does not have, are TypeErrors, as of any function.
+    What it is not called with at all, and names that it does not have, are TypeErrors, as of any function. Annotations
+    are read at the first call: those of a method may name what is defined after its class.
     """
-    signature, hints = inspect.signature(function), argument_types(function)
+    owned = next(iter(inspect.signature(function).parameters), "") == "self"
+
+    @functools.wraps(function)
+    def take(*args: P.args, **kwargs: P.kwargs) -> T:
+        _, _, quick, places = signature_types(function)
+        if all(map(is_quick, args[owned:], places)) and all(
+            [is_quick(value, quick.get(name, ())) for name, value in kwargs.items()]
+        ):
+            return function(*args, **kwargs)
+        try:
+            bound = bind(function, args, kwargs)
+        except TypeError:
+            return function(*args, **kwargs)
+        return function(*bound.args, **bound.kwargs)
+
+    return take
+
+
+def explained(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a public function that refuses wrong arguments once it has failed: for what is quick, and only reads."""
 
     @functools.wraps(function)
     def take(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            given = signature.bind(*args, **kwargs).arguments
-        except TypeError:
             return function(*args, **kwargs)
-        for name, value in given.items():
-            given[name] = fitting(hints[name], value, name)
-        bound = inspect.BoundArguments(signature, given)
-        return function(*bound.args, **bound.kwargs)
+        except FootageError:
+            raise
+        except Exception:
+            bind(function, args, kwargs)
+            raise
 
     return take
+
+
+def checked_methods(kind: type[T]) -> type[T]:
+    """Let the public methods of a class refuse wrong arguments as public functions do; see `checked`."""
+    for name, method in list(vars(kind).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(method, staticmethod):
+            setattr(kind, name, staticmethod(checked(method.__func__)))
+        elif inspect.isfunction(method) and not hasattr(method, "__wrapped__"):  # neither `explained` nor of fields
+            setattr(kind, name, checked(method))
+    return kind
 
 
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:

@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
-from footage.config.strict import fitting
+from footage.config.strict import checked_methods, explained, fitting
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
 from footage.errors import ConfigError, DatasetError, LockError, counted, meant
@@ -397,6 +397,7 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
     return info
 
 
+@checked_methods
 class Dataset:
     """A dataset folder opened for reading. Frames are memory-mapped: nothing is loaded before it is asked for.
 
@@ -518,6 +519,7 @@ class Dataset:
     def split(self, name: Split) -> list[ClipRow]:
         return [row for row in self.rows if row.split == name]
 
+    @explained
     def read(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Frames:
         """Return `frames` frames of a clip from its frame `start` on, uint8 (T, H, W, C); raw ones without a copy.
 
@@ -528,6 +530,7 @@ class Dataset:
         """
         return self._window(row, start, self._count(row, start, frames))
 
+    @explained
     def read_deep(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Levels:
         """Return slices of a volume from number `start` on, uint16 (T, H, W, C), without a copy.
 
@@ -540,6 +543,7 @@ class Dataset:
         assert stored.dtype == np.uint16
         return stored  # type: ignore[return-value]
 
+    @explained
     def read_small(self, row: ClipRow, start: int = 0, frames: int | None = None, scale: int = QUARTER) -> Frames:
         """Return frames of a clip made smaller by area means (see `area_means`), uint8 (T, H/scale, W/scale, C).
 
@@ -565,6 +569,7 @@ class Dataset:
             small[first : first + block] = area_means(part, step)
         return small
 
+    @explained
     def sound(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Sound | None:
         """Return what is heard during `frames` frames of a clip from its frame `start` on; None where it has no sound.
 

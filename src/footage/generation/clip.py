@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
-from footage.config.strict import fitting
+from footage.config.strict import checked_methods, fitting
 from footage.errors import MediaError, counted
 from footage.media.dicom import write_dicom
 from footage.media.encode import chunked, write_clip
@@ -43,6 +43,7 @@ PICTURES = (".png",)
 """Endings that stand for a single picture."""
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Clip:
     """A clip that is made when it is looked at: it holds no frames, so that a library of any size fits in memory."""
@@ -127,7 +128,8 @@ class Clip:
         """
         held: Path | str | bytes
         if isinstance(content, Mapping):
-            held = content["path"] if content.get("bytes") is None else content["bytes"]
+            given = content.get("path") if content.get("bytes") is None else content["bytes"]
+            held = fitting(Path | bytes, given, "path or bytes of the video")
         else:
             held = content
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.config import ClipConfig
-from footage.config.strict import fitting, method_arguments_of
+from footage.config.strict import checked_methods, fitting, method_arguments_of
 from footage.config.words import check_length, unknown_words, words_of
 from footage.errors import ConfigError, counted, nearest
 from footage.generation import convert as conversions
@@ -54,6 +54,7 @@ COMMONEST = 12
 """Words of captions that are named where a word is unknown, and none is spelt like it."""
 
 
+@checked_methods
 class Model:
     """A model folder, loaded: ready to generate, without data set or run.
 
@@ -532,7 +533,7 @@ class Model:
         Returns:
             Their files in the library.
         """
-        parents = parents or {}
+        parents = {relation: fitting(Path, path, relation) for relation, path in (parents or {}).items()}
         known = tuple(
             Parent(files.file_digest(path), str(path), relation) for relation, path in parents.items() if path.is_file()
         )

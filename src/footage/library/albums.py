@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from footage.config.strict import checked_methods
 from footage.errors import LibraryError, nearest
 from footage.library import edits
 from footage.library.edits import set_state, state
@@ -43,6 +44,7 @@ class View:
     query: ClipQuery
 
 
+@checked_methods
 class Albums:
     """The albums of a library: `library.albums`."""
 
@@ -158,6 +160,7 @@ class Albums:
         return [Album(*row) for row in rows]
 
 
+@checked_methods
 class Views:
     """The saved views of a library: `library.views`."""
 
@@ -195,6 +198,7 @@ PRESET, SLIDERS = "preset:", "sliders:"
 """Beginnings of the names under which settings of generation are kept."""
 
 
+@checked_methods
 class Presets:
     """Settings of generation that are kept, and what somebody calls the sliders of models: `library.presets`.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from footage.config.registry import EFFECTS
+from footage.config.strict import checked_methods
 from footage.errors import LibraryError, MediaError
 from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails, Parent
@@ -60,6 +61,7 @@ class _Look:
         return {"height": height, "width": width, **length, **sound}
 
 
+@checked_methods
 class EditedClips:
     """The clips of a library that are another with effects: `library.edited`. What is done to them can be undone."""
 
@@ -288,7 +290,7 @@ class EditedClips:
             ConfigError: it is none.
             LibraryError: it is too large.
         """
-        if path.stat().st_size > LARGEST_TABLE:
+        if path.is_file() and path.stat().st_size > LARGEST_TABLE:
             raise LibraryError(f'"{name}" has more than {LARGEST_TABLE:,} bytes', "give a smaller table")
         kept = self._storage.renders.chain({"version": 1, "effects": [{"kind": "grade", "lut": str(path)}]})
         ((digest, (_, content)),) = kept.tables.items()

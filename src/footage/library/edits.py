@@ -7,10 +7,11 @@ import itertools
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from footage.config.strict import shown
 from footage.errors import LibraryError, nearest
 from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched, stored_json
 from footage.library.storage import ACTOR, Database
@@ -55,11 +56,14 @@ def checked(field: str, value: Any) -> Any:
             raise LibraryError(f"stars is {value!r}", "give 0 to 5")
         return value
     if field == "verdict":
-        if value not in VERDICTS:
-            raise LibraryError(f'verdict is "{value}"', nearest(str(value), VERDICTS))
+        if not isinstance(value, str) or value not in VERDICTS:
+            raise LibraryError(f"verdict is {shown(value)}", nearest(str(value), VERDICTS))
         return value
     if field == "tags":
-        return sorted({tag for tag in (plain(str(item)) for item in value) if tag})
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, Collection) or not all(isinstance(item, str) for item in items):
+            raise LibraryError(f"tags is {shown(value)}", "give a list of texts")
+        return sorted(set(filter(None, map(plain, items))))
     if field == "label" and value is None:
         return None
     if field in ("prompt", "notes"):

@@ -116,7 +116,8 @@ class Exporter:
         self._of_pixels = suffix not in (".csv", ".json")
         with files.disk_errors(full):
             if self._of_pixels and not any(name for _, name in self.named()):
-                raise next(iter(self._left_out.values()))
+                problem = f"none of {counted(len(self._clips), 'chosen clip')} is in the library"
+                raise next(iter(self._left_out.values()), LibraryError(problem, "see: footage library list"))
             return writers[suffix](to)
 
     def named(self) -> Iterator[tuple[ClipEntry, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from footage.config.strict import checked_methods
 from footage.errors import LibraryError
 from footage.library.entries import LONGEST_TEXT, plain, stored_json
 from footage.library.storage import ACTOR, Database
@@ -52,6 +53,7 @@ def _job(row: sqlite3.Row) -> BackgroundJob:
     return BackgroundJob(**{**dict(row), "request": request, "result": result, "cancel": bool(row["cancel"])})
 
 
+@checked_methods
 class Jobs:
     """The queue of a library: `library.jobs`."""
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
-from footage.config.strict import fitting
+from footage.config.strict import checked_methods, fitting
 from footage.errors import LibraryError
 from footage.files import locked
 from footage.library import additions, edits, seen, similarity
@@ -57,6 +57,7 @@ ClipSelection = Sequence[int] | ClipQuery
 """Which clips are meant: their numbers, or all that a query finds."""
 
 
+@checked_methods
 class Library:
     """A folder with a database and, beside it, the files of its clips. Threads and processes may share it.
 

@@ -252,6 +252,8 @@ def _fits(kind: Any, value: Any) -> bool:
     if kind in (int, float):
         whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
         return whole or (kind is float and isinstance(value, float) and math.isfinite(value))
+    if kind is str:
+        return isinstance(value, str) and value == value.encode(errors="replace").decode()  # no halves of characters
     return isinstance(value, kind)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from footage.config.strict import checked_methods
 from footage.errors import ConfigError, LibraryError
 from footage.library.entries import plain
 from footage.library.storage import Database
@@ -62,6 +63,7 @@ class ComparedKind:
         return same and (close if self.fps and other.fps else self.seconds == other.seconds)
 
 
+@checked_methods
 class Ratings:
     """The pairwise ratings of a library: `library.ratings`."""
 
@@ -72,12 +74,11 @@ class Ratings:
         """Record an answer.
 
         Raises:
-            LibraryError: a question or choice that is not known, a clip that is not there, or one beside itself.
+            ConfigError: a choice that is not known.
+            LibraryError: a question that is not known, a clip that is not there, or one beside itself.
         """
         if question not in QUESTIONS:
             raise LibraryError(f'the question is "{question}"', f"give one of {', '.join(QUESTIONS)}")
-        if choice not in ("a", "b", "tie"):
-            raise LibraryError(f'the choice is "{choice}"', "give a, b or tie")
         if a == b:
             raise LibraryError(f"clip {a} stands beside itself", "compare two clips")
         values = (time.time(), plain(campaign), question, a, b, choice, plain(rater))

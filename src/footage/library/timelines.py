@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from footage import files
-from footage.config.strict import bounded, check_bounds, from_json, require, to_json
+from footage.config.strict import bounded, check_bounds, checked_methods, from_json, require, to_json
 from footage.errors import ConfigError, LibraryError, nearest
 from footage.library import edits
 from footage.library.entries import plain, stored_json
@@ -227,6 +227,7 @@ class TimelineEntry:
     parts: int
 
 
+@checked_methods
 class Timelines:
     """The timelines of a library: `library.timelines`. What is done to them can be undone."""
 
