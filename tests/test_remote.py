@@ -468,6 +468,31 @@ def test_exports_and_clips_go_to_addresses(bucket, tmp_path):
     assert Model(tmp_path / "model", "cpu").info.name == "tiny"
 
 
+@pytest.mark.parametrize("format", ["mp4", "png", "gif"])
+def test_clips_at_an_address_are_not_written_over(tmp_path, format):
+    import footage
+    from tests.models import save_tiny_model
+
+    model, there = save_tiny_model(tmp_path / "model"), RemoteFolder(f"memory://kept-{format}/clips")
+
+    def make(**asked):
+        footage.generate(tmp_path / "model", there.address, format=format, device="cpu", quiet=True, **asked)
+
+    make(count=1)
+    names = set(there.files())
+    make(count=2)  # the first is made again
+    assert names < set(there.files())
+    before = {name: there.read(name) for name in there.files()}
+    for asked in (
+        ({"frames": 2 * model.config.clip.frames}, {"fps": 3}) if format == "mp4" else ({"seed": 1, "fps": 3},)
+    ):
+        with pytest.raises(
+            errors.ConfigError, match=r'"memory:///?kept-\w+/clips/\S+" is there already, and is another clip'
+        ):
+            make(count=1, **asked)
+    assert before == {name: there.read(name) for name in there.files()}
+
+
 def test_what_is_finished_is_put_at_once(tmp_path, monkeypatch):
     import footage
     from footage.media import encode

@@ -27,7 +27,7 @@ from footage.errors import ConfigError, DatasetError, MediaError
 from footage.evaluation.volume_features import planes_reader
 from footage.files import locked
 from footage.generation.rollout import from_uint8, to_uint8, to_uint16
-from footage.media.dicom import DicomSlice, find_series, is_dicom, read_series, write_dicom
+from footage.media.dicom import DicomSlice, dicom_metadata, find_series, is_dicom, read_series, write_dicom
 from footage.media.geometry import NOTICE, VolumeScale
 from footage.media.probe import UnusableMedia
 from footage.media.volumes import read_nifti, resampled, write_nifti
@@ -501,7 +501,23 @@ def test_what_a_model_makes_has_values_spacing_and_the_notice(generator, tmp_pat
     again = read_volume(folder)
     assert np.abs(again.values - volume.values).max() < 1e-2 and again.unit == "HU"
     assert (tmp_path / "nii" / "sheet.png").is_file()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert dicom_metadata(folder)["weights_sha256"] == model.info.weights_sha256
     footage.generate(generator, tmp_path / "dcm", count=1, format="dicom", device="cpu", quiet=True)  # replaced
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = pydicom.dcmread(min(folder.iterdir()))
+    del first[first.private_block(0x99, "footage").get_tag(1)]
+    first.save_as(min(folder.iterdir()))
+    assert dicom_metadata(folder) == {"model": model.info.name, "seed": 0}, "a folder of an older version"
+    footage.generate(generator, tmp_path / "dcm", count=1, format="dicom", device="cpu", quiet=True)
+    min(folder.iterdir()).unlink()
+    others = (LEVELS, SCALE, ABOUT | {"seed": 0})
+    for spoil in (lambda: None, lambda: write_dicom(folder, *others), lambda: min(folder.iterdir()).write_bytes(b"x")):
+        spoil()
+        lost = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(ConfigError, match=r'000000.dicom" is there already, and is another clip'):
+            footage.generate(generator, tmp_path / "dcm", count=1, format="dicom", device="cpu", quiet=True)
+        assert lost == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_formats_of_volumes_are_for_volumes(generator, tmp_path):

@@ -215,9 +215,9 @@ def generate(options: GenerateOptions) -> list[Path]:
                 judged.look()
         if options.novel is None and options.best is None:
             again = loaded.clips(options, lambda text: None)  # before any is made
-            writer.refuse_others(again if resize is None else map(resize, again), out.path)
+            writer.refuse_others(again if resize is None else map(resize, again), out)
         with connect(options.on, options.workers, threads, place) as cluster:
-            many = writer.write_all(clips, out.path)
+            many = writer.write_all(clips, out)
             if cluster is not None:
                 many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, out.path)
             many = tracked(many, options.count, "generating", console)
@@ -284,7 +284,7 @@ def interpolate(
             refuse_overwriting((clip, end), _path(out.path, step, format))
         refuse_overwriting((clip, end), out.path / SHEET)
         shown = console if to is not None else make_console(quiet=True)
-        written = _show_all(ClipWriter(format, mark=mark).write_all(clips, out.path), out, format, shown)
+        written = _show_all(ClipWriter(format, mark=mark).write_all(clips, out), out, format, shown)
         filed = file_made(loaded, written, library, console, {"begin": clip, "end": end})
     return filed if to is None else out.placed(written)
 
@@ -404,26 +404,29 @@ class ClipWriter:
     mark: bool = True
     """Whether clips are given the invisible mark."""
 
-    def refuse_others(self, clips: Iterable[Clip], folder: Path) -> None:
+    def refuse_others(self, clips: Iterable[Clip], out: remote.Outgoing) -> None:
         """Refuse to write clips where others of the same names stand: of another model or request, or from elsewhere.
 
-        The same clips may be written again. Folders of DICOM slices say too little to tell, and are not looked at.
+        The same clips may be written again. What stands at an address is fetched, where the name is the same.
 
         Raises:
             ConfigError: a clip would be lost.
+            RemoteError: the address cannot be read.
         """
         from footage.media.encode import read_metadata
         from footage.media.probe import count_frames
         from footage.media.reader import Footage
 
-        for clip in clips if self.format != "dicom" else ():
-            if not (path := _path(folder, clip, self.format)).exists():
-                continue
+        for clip in clips:
             about: dict[str, Any] = {}
             length = expected = clip.frames or 0
-            with contextlib.suppress(MediaError):  # what cannot be read is not this clip
-                about = read_metadata(path)
-                if self.format != "nii":
+            with out.standing(_path(out.path, clip, self.format)) as path, contextlib.suppress(MediaError):
+                if not path.exists():
+                    continue
+                about = read_metadata(path)  # what cannot be read is not this clip
+                if self.format == "dicom":
+                    length = len(list(path.glob("[!.]*.dcm")))
+                elif self.format != "nii":
                     length = len(Footage(path).pictures) if path.is_dir() else count_frames(path).frames
             if self.format == "gif" and clip.fps > GIF_RATE:
                 expected = max(1, round(expected * GIF_RATE / clip.fps))
@@ -431,13 +434,15 @@ class ClipWriter:
                 json.loads(json.dumps({key: value for key, value in one.items() if key not in OF_ONE_WRITING}))
                 for one in (about, clip.metadata)
             )
+            if old.keys() == {"model", "seed"}:  # a folder of slices of an older version
+                new = {"model": new["model"][:64], "seed": new["seed"]}
             if old != new or abs(length - expected) > (self.format == "gif"):
                 raise ConfigError(
-                    f'"{path}" is there already, and is another clip: of another model or request',
+                    f'"{out.place}/{path.name}" is there already, and is another clip: of another model or request',
                     "give another folder with --to, or move that clip away",
                 )
 
-    def write_all(self, clips: Iterable[Clip], folder: Path, first: int = 0) -> Iterator[WrittenClip]:
+    def write_all(self, clips: Iterable[Clip], out: remote.Outgoing, first: int = 0) -> Iterator[WrittenClip]:
         """Write clips, the first of which is number `first` of all; see `refuse_others`."""
         from footage.media.encode import write_clip
         from footage.media.sheets import FramePicker
@@ -445,8 +450,8 @@ class ClipWriter:
 
         for number, clip in enumerate(clips, first):
             assert clip.frames is not None
-            self.refuse_others([clip], folder)
-            path, picker = _path(folder, clip, self.format), FramePicker(clip.frames)
+            self.refuse_others([clip], out)
+            path, picker = _path(out.path, clip, self.format), FramePicker(clip.frames)
             if clip.volume is not None and self.format in VOLUME_FORMATS:
                 clip.save(path)
                 planes = middle_planes(clip.array(), clip.volume.spacing)[None] if number < SHEET_CLIPS else None
@@ -492,7 +497,9 @@ class SeedRange:
                     },
                 )
                 for one in self.writer.write_all(
-                    clips if self.resize is None else map(self.resize, clips), Path(folder), numbers.start
+                    clips if self.resize is None else map(self.resize, clips),
+                    remote.Outgoing(folder, Path(folder)),
+                    numbers.start,
                 )
             ]
 

@@ -667,6 +667,7 @@ class Outgoing:
 
     def __post_init__(self) -> None:
         self._times: dict[Path, int] = {}
+        self._before: list[str] | None = None  # files at the address
 
     def put(self, path: Path) -> None:
         """Put what is whole to the address, where there is one: a file, or all that is in a folder and not yet there.
@@ -685,6 +686,32 @@ class Outgoing:
                 remedy = f"{error.remedy}; what was made is in {self.path.parent}"
                 raise type(error)(error.problem, remedy) from None
             self._times[file] = changed
+
+    @contextlib.contextmanager
+    def standing(self, path: Path) -> Iterator[Path]:
+        """Give what would be written over by what is made as `path`; no file where there is nothing.
+
+        From an address it is fetched, and gone afterwards: of a folder the first file, beside empty ones for the rest.
+
+        Raises:
+            RemoteError: it cannot be read.
+        """
+        if self.folder is None:
+            yield path
+            return
+        if self._before is None:
+            self._before = []
+            with contextlib.suppress(RemoteError):  # who may write need not be allowed to list
+                self._before = sorted(self.folder.files())
+        name = path.relative_to(self.above).as_posix()
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+            found = [one for one in self._before if one == name or one.startswith(f"{name}/")]
+            for one in found:
+                (Path(folder) / one).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / one).touch()
+            if found:
+                self.folder.fetch_one(found[0], Path(folder) / found[0])
+            yield Path(folder) / name
 
     def placed(self, written: Sequence[Path]) -> list[Path]:
         """Return paths of what was made as where it is in the end."""

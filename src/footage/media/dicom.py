@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -52,6 +53,8 @@ CODECS = {
 """Packages that decode compressed pixels, by the beginning of the syntax's name."""
 PIXEL_UNITS = {"CT": "HU"}
 """Units of a modality where the header names none."""
+REQUEST_GROUP = 0x0099
+"""Group of private elements that the creator "footage" has reserved; of these, 1 is the metadata in JSON."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,12 +367,36 @@ def _real_values(header: Any, pixels: npt.NDArray[Any], frame: int, inverted: bo
     return np.asarray(decoders.apply_modality_lut(pixels, header), np.float32)
 
 
+def dicom_metadata(folder: Path) -> dict[str, Any]:
+    """Return the metadata that `write_dicom` put into the slices of a folder; empty where it wrote none.
+
+    Folders of older versions say model and seed only.
+
+    Raises:
+        UnusableMedia: the first slice is damaged; or pydicom is not installed.
+    """
+    pydicom = medical("pydicom", folder.name)
+    for path in sorted(folder.glob("[!.]*.dcm"))[:1]:
+        try:
+            header: Any = pydicom.dcmread(path, stop_before_pixels=True)
+            if header.get("Manufacturer") != "footage":
+                return {}
+            with contextlib.suppress(KeyError):
+                value = json.loads(header.private_block(REQUEST_GROUP, "footage")[1].value)
+                return value if isinstance(value, dict) else {}
+            seed = int(str(header.PatientID).removeprefix("SYNTHETIC-"))
+            return {"model": str(header.ManufacturerModelName), "seed": seed}
+        except Exception as error:  # pydicom lets through whatever a damaged file raises
+            raise UnusableMedia("damaged", f"{type(error).__name__} in its header") from None
+    return {}
+
+
 def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mapping[str, Any]) -> None:
     """Write the first channel of levels (T, H, W, C) as a folder of secondary captures, a slice each; atomically.
 
     Each is marked: image type derived and secondary, conversion type SYN (synthetic image), a description and comments
     that say so, a patient and study of its own. Identifiers are new, and follow from the metadata: what is made again
-    has the same.
+    has the same. The metadata stand in a private element, see `dicom_metadata`.
 
     Raises:
         MediaError: pydicom is not installed.
@@ -420,5 +447,7 @@ def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
             one.RescaleType = scale.unit or "US"
             low, high = scale.window
             one.WindowCenter, one.WindowWidth = number((low + high) / 2), number(high - low)
+            private = one.private_block(REQUEST_GROUP, "footage", create=True)
+            private.add_new(1, "UT", json.dumps(dict(metadata), ensure_ascii=True))
             one.PixelData = np.ascontiguousarray(levels[place, :, :, 0], "<u2").tobytes()
             one.save_as(temporary / f"{place:06d}.dcm", enforce_file_format=True)

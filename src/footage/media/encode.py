@@ -518,6 +518,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     if suffix_of(path) in VOLUME_SUFFIXES:
         return nifti_metadata(path)
+    if path.suffix.lower() == ".dicom" and path.is_dir():
+        from footage.media.dicom import dicom_metadata  # which writes by this module
+
+        return dicom_metadata(path)
     text: str | bytes = ""
     if path.is_dir() or path.suffix.lower() == ".gif":
         from PIL import Image
