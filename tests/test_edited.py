@@ -180,7 +180,7 @@ def test_a_source_that_is_removed_meanwhile_leaves_nothing(tmp_path: Path, monke
     def erase(path: Path) -> None:
         library.erase(digests[1:])
 
-    monkeypatch.setattr("footage.library.edited.read_samples", erase)
+    monkeypatch.setattr("footage.library.edited.read_fingerprint", erase)
     with pytest.raises(LibraryError, match='"clip 1" was removed'):
         library.edited.add(2, BACK)
     pictures = {path.name[:64] for path in (library.folder / "pictures").rglob("*.webp")}
@@ -195,7 +195,7 @@ def test_two_add_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             others.append(0)
             others[0] = library.edited.add(1, BACK).id
 
-    monkeypatch.setattr("footage.library.edited.read_samples", add)
+    monkeypatch.setattr("footage.library.edited.read_fingerprint", add)
     assert library.edited.add(1, BACK).id == others[0] and library.count() == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from footage import Library
 from footage.commands.library import find
-from footage.errors import LibraryError
+from footage.errors import LibraryError, MediaError
 from footage.files import file_digest
 from footage.media.decode import Frames
 from footage.media.encode import h264, write_clip
@@ -21,9 +22,11 @@ from footage.media.fingerprints import (
     Closer,
     Codes,
     Samples,
+    Shown,
     make_codes,
     make_samples,
     mirrored,
+    read_fingerprint,
     read_samples,
 )
 from footage.media.fingerprints import find as find_copy
@@ -125,13 +128,46 @@ def test_a_clip_of_other_colours_that_moves_alike_is_told_apart_by_its_file(libr
     def read(numbers: Sequence[int]) -> dict[int, Samples]:
         return {number: samples[number] for number in numbers}
 
-    def gone(number: int) -> Path:
+    def gone(number: int) -> Shown:
         raise LibraryError(f"clip {number} is gone", "look for another")
 
-    for closer in (None, Closer(path, gone)):  # samples alone cannot tell
-        found = find_copy(codes, read_samples(path), read, closer)
+    copy = read_fingerprint(path)
+    for closer in (None, Closer(copy.shown, gone)):  # samples alone cannot tell
+        found = find_copy(codes, copy.samples, read, closer)
         assert found is not None and found.clip == 6
-    assert find_copy(codes, read_samples(path), read, Closer(path, library.path)) is None
+    closer = Closer(copy.shown, lambda number: read_fingerprint(library.path(number)).shown)
+    assert find_copy(codes, copy.samples, read, closer) is None
+
+
+def test_frames_are_packed_exactly_and_damage_is_told(library: Library) -> None:
+    shown = read_fingerprint(library.path(3)).shown
+    packed = shown.packed()
+    again = Shown.unpacked(packed)
+    assert (again.waves == shown.waves).all() and (again.begins == shown.begins).all()
+    assert len(packed) < shown.waves.nbytes / 2
+    for damaged in (packed[:-9], b"frames", zlib.compress(b"frames")):
+        with pytest.raises(MediaError, match="the frames of a fingerprint"):
+            Shown.unpacked(damaged)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_clip_whose_file_is_gone_is_looked_at_closely_by_its_frames(tmp_path: Path, older: bool) -> None:
+    """A library of before has the frames once its clip was looked at."""
+    paths = [tmp_path / "clip.mp4", tmp_path / "other.mp4", tmp_path / "copy.mp4"]
+    write_clip(paths[0], [drawn(5)], fps=25, metadata={})
+    write_clip(paths[1], [np.roll(drawn(5), 1, axis=-1)], fps=25, metadata={})  # samples alone take it for the clip
+    write_clip(paths[2], [drawn(5)], fps=25, metadata={}, encoding=EncodingOptions(crf=30))
+    with Library(tmp_path / "library") as opened:
+        opened.add(paths[0])
+    if older:
+        make_older(tmp_path / "library", 9)
+    with Library(tmp_path / "library") as opened:
+        for gone in (False, True):
+            if gone:
+                opened.path(1).unlink()
+            found = opened.find(paths[2])
+            assert found is not None and found.entry.id == 1
+            assert opened.find(paths[1]) is None
 
 
 def test_a_larger_shape_of_another_form_and_colour_is_no_part_of_a_clip(library: Library, tmp_path: Path) -> None:
@@ -140,7 +176,8 @@ def test_a_larger_shape_of_another_form_and_colour_is_no_part_of_a_clip(library:
     for square in (False, True):
         frames = drawn(5, large=1 / 0.88, square=square) * ((0.8, 1, 0.8) if square else (1, 1, 1))
         write_clip(path, [frames.astype(np.uint8)], fps=25, metadata={}, encoding=EncodingOptions(crf=30))
-        looked = Closer(path, library.path).closeness(6, part, mirrored=False)
+        closer = Closer(read_fingerprint(path).shown, lambda number: read_fingerprint(library.path(number)).shown)
+        looked = closer.closeness(6, part, mirrored=False)
         assert looked is not None
         closeness.append(looked[0])
     assert closeness[0] > 1 and closeness[1] < -0.3  # the second .3 too close before parts were asked for more

@@ -22,7 +22,7 @@ from footage.library.fingerprints import keep_fingerprint
 from footage.library.storage import Storage
 from footage.library.taste import keep_descriptors
 from footage.media.encode import read_metadata, write_clip
-from footage.media.fingerprints import read_samples
+from footage.media.fingerprints import read_fingerprint
 from footage.media.kinds import is_special, stem_of, suffix_of
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
@@ -156,9 +156,9 @@ def take(
                 with contextlib.suppress(Exception):  # whatever a foreign file holds, it only lacks metadata then
                     metadata = read_metadata(stored)
             vectors, vector = storage.vectors(similarity.APPEARANCE), similarity.appearance(thumbnails)
-            descriptors, samples = describe(thumbnails), None
+            descriptors, fingerprint = describe(thumbnails), None
             with contextlib.suppress(MediaError):  # a long one whose beginning is damaged
-                samples = read_samples(stored)
+                fingerprint = read_fingerprint(stored)
             with storage.database.write() as connection:
                 if not storage.file_store.inside(stored):  # another process has removed it meanwhile
                     continue
@@ -171,8 +171,8 @@ def take(
                 number = insert(connection, digest, suffix, size, thumbnails, generation_metadata(metadata), details)
                 vectors.put({number: vector})
                 keep_descriptors(connection, number, descriptors)
-                if samples is not None:
-                    keep_fingerprint(connection, number, samples)
+                if fingerprint is not None:
+                    keep_fingerprint(connection, number, fingerprint)
                 return storage.entry(connection, number), True
         except FileNotFoundError:
             continue

@@ -23,7 +23,7 @@ from footage.library.fingerprints import keep_fingerprint
 from footage.library.renders import SUFFIX, KeptChain, Watch
 from footage.library.storage import Storage
 from footage.library.taste import keep_descriptors
-from footage.media.fingerprints import Samples, read_samples
+from footage.media.fingerprints import Fingerprint, read_fingerprint
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
 NAMED = 5
@@ -47,7 +47,7 @@ class _Look:
     """What a draft of a clip with effects looks like."""
 
     thumbnails: Thumbnails
-    samples: Samples | None
+    fingerprint: Fingerprint | None
     size: tuple[int, int]
     """Height and width of the whole clip."""
 
@@ -203,11 +203,11 @@ class EditedClips:
         """Render the draft of a clip, and look at it; its pictures are drawn."""
         storage = self._storage
         draft = storage.renders.render(source, kept, small=True, watch=watch)
-        thumbnails, samples = read_thumbnails(draft), None
+        thumbnails, fingerprint = read_thumbnails(draft), None
         with contextlib.suppress(MediaError):
-            samples = read_samples(draft)
+            fingerprint = read_fingerprint(draft)
         storage.file_store.draw(kept.digest(source.digest), thumbnails)
-        return _Look(thumbnails, samples, EFFECTS["size"](kept.effects, (source.height, source.width)))
+        return _Look(thumbnails, fingerprint, EFFECTS["size"](kept.effects, (source.height, source.width)))
 
     def _keep(
         self,
@@ -231,8 +231,8 @@ class EditedClips:
             edits.apply(connection, "effects", [(clip, edits.VERSION, digest)])
         self.place(connection, [clip])
         keep_descriptors(connection, clip, describe(look.thumbnails))
-        if look.samples is not None:
-            keep_fingerprint(connection, clip, look.samples)
+        if look.fingerprint is not None:
+            keep_fingerprint(connection, clip, look.fingerprint)
 
     def place(self, connection: sqlite3.Connection, clips: Iterable[int]) -> None:
         """Let clips be found by what their present versions look like; other embeddings of them are to be made anew."""

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from footage.errors import FootageError
+from footage.errors import FootageError, MediaError
 from footage.files import file_digest
 from footage.library.entries import ClipEntry
 from footage.media.decode import Frames
 from footage.media.fingerprints import (
     CROPS,
+    SHOWN_VERSION,
     VERSION,
     WIDTH,
     Closer,
     Codes,
+    Fingerprint,
     Match,
     Samples,
+    Shown,
     find,
     make_codes,
-    read_samples,
+    read_fingerprint,
 )
 from footage.media.reader import Footage
 
@@ -46,11 +49,17 @@ class FoundClip:
     """What the file has of the clip's file, all of it; nothing where it is a copy that was changed."""
 
 
-def keep_fingerprint(connection: sqlite3.Connection, clip: int, samples: Samples) -> None:
+def keep_fingerprint(connection: sqlite3.Connection, clip: int, made: Fingerprint) -> None:
     """Write a clip's fingerprint into its rows."""
-    codes = make_codes(samples).astype("<u8").tobytes()
+    codes = make_codes(made.samples).astype("<u8").tobytes()
     connection.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?)", (clip, VERSION, codes))
-    connection.execute("INSERT OR REPLACE INTO fingerprint_samples VALUES (?, ?)", (clip, samples.tobytes()))
+    connection.execute("INSERT OR REPLACE INTO fingerprint_samples VALUES (?, ?)", (clip, made.samples.tobytes()))
+    _keep_shown(connection, clip, made.shown)
+
+
+def _keep_shown(connection: sqlite3.Connection, clip: int, shown: Shown) -> None:
+    row = clip, SHOWN_VERSION, shown.packed()
+    connection.execute("INSERT OR REPLACE INTO fingerprint_frames VALUES (?, ?, ?)", row)
 
 
 class Fingerprints:
@@ -70,11 +79,11 @@ class Fingerprints:
                 (VERSION,),
             )
             lacking = [row["id"] for row in rows]
-        return self._storage.look_at(lacking, read_samples, keep_fingerprint, progress)
+        return self._storage.look_at(lacking, read_fingerprint, keep_fingerprint, progress)
 
     def find(self, path: Path, progress: Callable[[int, int], object] = lambda *_: None) -> FoundClip | None:
         """Return the clip that a file was copied from; see `Library.find`."""
-        samples = read_samples(path)
+        own = read_fingerprint(path)
         if not self._storage.database.read_only:
             self.make(progress)
 
@@ -95,13 +104,7 @@ class Fingerprints:
                 found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
             return {clip: found[clip] for clip in clips if clip in found}
 
-        def file(clip: int) -> Path | None:
-            """Return a clip's file; None of one with effects, which might have to be rendered first."""
-            with self._storage.database.read() as connection:
-                entry = self._storage.entry(connection, clip)
-            return None if entry.edited is not None else self._storage.clip_file(entry)
-
-        match = find(self.codes(), samples, read, Closer(path, file))
+        match = find(self.codes(), own.samples, read, Closer(own.shown, self.shown))
         if match is None:
             return None
         with self._storage.database.read() as connection:
@@ -116,11 +119,41 @@ class Fingerprints:
                 yield from chunk
 
         with contextlib.suppress(FootageError, OSError):  # its file may be gone
-            if not match.mirrored and (stored := file(match.clip)) is not None:
+            if not match.mirrored and (stored := self._file(match.clip)) is not None:
                 pairs = zip_longest(frames(path), frames(stored), fillvalue=np.empty(0))
                 if all(np.array_equal(one, other) for one, other in pairs):
                     return FoundClip(entries[0], replace(match, likeness=1.0, begins=0.0, part=1.0), "frames")
         return FoundClip(entries[0], match)
+
+    def shown(self, clip: int) -> Shown | None:
+        """Return a clip's frames, None where it has effects and none were kept.
+
+        Those of a clip that an older version took in are read from its file, and kept.
+
+        Raises:
+            FootageError: none were kept, and its file is gone or cannot be read.
+        """
+        with self._storage.database.read() as connection:
+            row = connection.execute(
+                "SELECT frames FROM fingerprint_frames WHERE clip = ? AND version = ?", (clip, SHOWN_VERSION)
+            ).fetchone()
+        if row is not None:
+            with contextlib.suppress(MediaError):
+                return Shown.unpacked(row["frames"])
+        if (path := self._file(clip)) is None:
+            return None
+        shown = read_fingerprint(path).shown
+        if not self._storage.database.read_only:
+            with self._storage.database.write() as connection:
+                if connection.execute("SELECT 1 FROM fingerprints WHERE clip = ?", (clip,)).fetchone():
+                    _keep_shown(connection, clip, shown)
+        return shown
+
+    def _file(self, clip: int) -> Path | None:
+        """Return a clip's file; None of one with effects, which might have to be rendered first."""
+        with self._storage.database.read() as connection:
+            entry = self._storage.entry(connection, clip)
+        return None if entry.edited is not None else self._storage.clip_file(entry)
 
     def codes(self) -> Codes:
         """Return the codes of all clips, read anew where clips came or went."""

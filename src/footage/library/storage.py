@@ -419,8 +419,19 @@ _NINTH = (
     """,
 )
 
+_TENTH = (
+    # The frames that copies of a clip are laid over, so that its file need not be read; see `footage.media`.
+    """
+    CREATE TABLE fingerprint_frames (
+        clip INTEGER PRIMARY KEY REFERENCES fingerprints (clip) ON DELETE CASCADE,
+        version INTEGER NOT NULL,         -- of how they are packed
+        frames BLOB NOT NULL
+    )
+    """,
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH),
+    *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH),
 )
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 

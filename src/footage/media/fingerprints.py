@@ -18,10 +18,12 @@ exceed `LOOSE` once more, frame by frame and four times as fine, and has the las
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +65,10 @@ CANDIDATES = 256
 """Clips that are looked at after the search of codes."""
 REFINEMENTS = ((64, SIDE // 2, 0.06), (16, SIDE, 0.04))
 """How those are laid over each other: how many of the best, at how many pixels, and how far places are moved."""
+FIRST = 16
+"""Of those, how many are looked at first, where one that is surely the same ends the search."""
+HARDLY = (0.1, 0.5, 0.7)
+"""Sums of two correlations, before each refinement and after the last, below which a clip is not looked at further."""
 JUDGED = 6
 """Clips, of these, that are judged by their likeness."""
 SETTLED = (0.03, 0.015), (0.01,)
@@ -95,8 +101,16 @@ LOOSE = 0.87
 """Likeness from which on a clip that is judged is looked at closely, where its file is there."""
 CLOSE = 64
 """Pixels along each side of the frames that are looked at closely; they are compared at half as many."""
-CLOSE_WAVES = 24
-"""Cosine waves along each side that are compared."""
+SHOWN_VERSION = 1
+"""Counted up when the frames that a close look needs change their meaning: those of before are then read again."""
+WAVES = {"brightness": 28, "colour": 14}
+"""Last order (down and right together) of the cosine coefficients of those frames that are kept."""
+QUANTUM = 2.0
+"""By which these are divided and rounded; two grey levels of noise in each pixel make as much in each of them."""
+CLOSE_ORDER = 16
+"""Last order of the coefficients that are compared, of a part of a picture too."""
+CLOSE_COLOUR = 8
+"""The same of colours."""
 CLOSE_FRAMES = 16
 """Frames of a copy that are looked at closely, at most."""
 CLOSE_STEPS = (0.03, 0.015, 0.008, 0.004)
@@ -107,6 +121,10 @@ SURELY = 6.05
 """Closeness from which on a clip is the same; see `Closer` (docs/trust.md has the rates of errors)."""
 TOGETHER = (-1.1, 0.7)
 """Samples between which a copy begins with its clip."""
+CERTAIN = 1.0
+"""How much closer than that it is where no other clip needs to be looked at."""
+HOPELESS = (-3.0, -1.0)
+"""Closeness above what is asked, below which a clip is given up: where it is thought to lie, and moved once."""
 ELSEWHERE = 0.9
 """How much closer a mirror image has to be, or a copy that begins elsewhere: of so many places some fit by chance."""
 ENLARGED = 0.5
@@ -124,9 +142,6 @@ Samples = npt.NDArray[np.uint8]
 CodeRows = npt.NDArray[np.uint64]
 Values = npt.NDArray[np.float32]
 Comparison = tuple[Values, Values, npt.NDArray[np.bool_]]
-Shown = tuple[Frames, npt.NDArray[np.int64]]
-"""Frames (N, CLOSE, CLOSE, 3), each other than the one before it, and when each begins and the last ends, (N + 1,), in
-ticks of `RATE` · 2 · `TICKS` a second."""
 
 
 def make_samples(frames: Frames) -> Samples:
@@ -156,15 +171,7 @@ def read_samples(path: Path) -> Samples:
     Raises:
         MediaError: no frame can be had from it.
     """
-    frames: list[Frames] = []
-    for chunk in Footage(path).chunks(height=FINE, width=FINE, channels=3, fps=2 * RATE * TICKS, fit="stretch"):
-        frames.append(chunk)
-        if sum(map(len, frames)) >= 2 * LONGEST * TICKS:
-            break
-    shown = np.concatenate(frames)  # chunks of (T, H, W, 3) → (T', H, W, 3)
-    shown = np.concatenate([shown, np.repeat(shown[-1:], -len(shown) % TICKS, axis=0)])
-    ticks = shown.reshape(-1, TICKS, *shown.shape[1:])  # (T, TICKS, H, W, 3)
-    return make_samples(ticks.mean(axis=1, dtype=np.float32).round().astype(np.uint8))
+    return read_fingerprint(path).samples
 
 
 def mirrored(samples: Samples) -> Samples:
@@ -308,6 +315,8 @@ class Match:
 
 Reader = Callable[[Sequence[int]], dict[int, Samples]]
 """What returns the samples of clips, by number."""
+Look = Callable[[int, Values], tuple[float, Values] | None]
+"""What looks closely at a clip; see `best_of`."""
 
 
 def find(codes: Codes, copy: Samples, read: Reader, closer: Closer | None = None) -> Match | None:
@@ -336,35 +345,44 @@ def best_of(
     copy: Samples,
     read: Reader,
     begins: Sequence[tuple[int, int]],
-    look: Callable[[int, Values], tuple[float, Values] | None] | None = None,
+    look: Look | None = None,
 ) -> Match | None:
     """Return the best match of those that begin at some moments, each (samples left out of the copy, moment).
 
     `look` has the last word: it returns how close a clip is at a place, above 0 where it is the same, and a better
-    place; None where it cannot say.
+    place; None where it cannot say. Where one is surely the same, the rest is not looked at.
     """
     nearest: dict[int, tuple[float, int, int]] = {}
-    for phase in sorted({phase for phase, _ in begins if phase < len(copy)}):
-        own = make_codes(copy[phase:], CROPS[:1])[:, 0]
-        for begin in (begin for other, begin in begins if other == phase):
-            for apart, clip, crop in codes.nearest(own, begin, CANDIDATES):
-                if apart < nearest.get(clip, (2.0,))[0]:
-                    nearest[clip] = apart, crop, begin * STRIDE - phase
-    samples = read(sorted(nearest, key=lambda clip: nearest[clip])[:CANDIDATES])
-    if not samples:
-        return None
-    places = np.array([[*CROPS[nearest[clip][1]], nearest[clip][2]] for clip in samples], dtype=np.float32)
-    likeness, places, same = compare(copy, list(samples.values()), places)
-    if look is not None:
-        close = np.where(same, likeness - 2, -np.inf)  # below any that was looked at
-        for i in np.flatnonzero(likeness >= LOOSE):
-            if (looked := look(list(samples)[i], places[i])) is not None:
-                (close[i], places[i]), same[i] = looked, looked[0] >= 0
-        best = int(np.argmax(np.where(same, close, -np.inf)))
-    else:
-        best = int(np.argmax(np.where(same, likeness, -2.0)))
+    reach = sorted(begin for begin in begins if begin[0] < len(copy))
+    own = {phase: make_codes(copy[phase:], CROPS[:1])[:, 0] for phase in dict(reach)}
+    for phase, begin in reach:
+        for apart, clip, crop in codes.nearest(own[phase], begin, CANDIDATES):
+            if apart < nearest.get(clip, (2.0,))[0]:
+                nearest[clip] = apart, crop, begin * STRIDE - phase
+    ordered = sorted(nearest, key=lambda clip: nearest[clip])[:CANDIDATES]
+    for count in (FIRST, CANDIDATES) if look is not None and len(begins) == 1 else (CANDIDATES,):
+        samples = read(ordered[:count])
+        if not samples:
+            return None
+        numbers = list(samples)
+        places = np.array([[*CROPS[nearest[clip][1]], nearest[clip][2]] for clip in numbers], dtype=np.float32)
+        likeness, places, same = compare(copy, list(samples.values()), places)
+        rank = np.where(same, likeness, -np.inf)
+        if look is not None:
+            rank -= 2  # below any that was looked at
+            for i in np.argsort(-likeness, kind="stable")[: int((likeness >= LOOSE).sum())]:
+                if (looked := look(numbers[i], places[i])) is not None:
+                    closeness, places[i] = looked
+                    rank[i] = closeness if closeness >= 0 else -np.inf
+                    if closeness >= CERTAIN:
+                        break
+        best = int(np.argmax(rank))
+        if rank[best] >= CERTAIN:
+            break
     part, _, _, begin_at = places[best].tolist()
-    return Match(list(samples)[best], float(likeness[best]), max(0.0, begin_at / RATE), part) if same[best] else None
+    if rank[best] == -np.inf:
+        return None
+    return Match(numbers[best], float(likeness[best]), max(0.0, begin_at / RATE), part)
 
 
 def _planes(samples: Samples) -> Values:
@@ -393,11 +411,17 @@ def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> Comparis
     brightness = [clip[:, : SIDE**2] for clip in clips]
     likeness = _Laid(brightness, hint, few, SIDE // 2).roughly(places)
     chosen, places = np.arange(len(clips)), places.copy()
-    for kept, side, step in REFINEMENTS:
+    for (kept, side, step), least in zip(REFINEMENTS, HARDLY, strict=False):
+        chosen = chosen[likeness[chosen] >= least]
         chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:kept]
+        if not len(chosen):
+            break
         laid = _Laid([brightness[i] for i in chosen.tolist()], hint, few, side)
         places[chosen], likeness[chosen] = _settled(laid.roughly, places[chosen], [step])
+    chosen = chosen[likeness[chosen] >= HARDLY[-1]]
     chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:JUDGED]
+    if not len(chosen):
+        return np.full(len(clips), -1, dtype=np.float32), places, np.zeros(len(clips), dtype=np.bool_)
     still = float(((shown - shown.mean(axis=0)) ** 2).mean()) < STILL
     best = [brightness[i] for i in chosen.tolist()]
     if still:
@@ -528,22 +552,103 @@ class _Laid:
         return np.asarray(found, dtype=np.float32)
 
 
-def read_shown(path: Path) -> Shown:
-    """Return the frames of the first 24 seconds of a video or a picture, and when they are shown.
+@dataclass(frozen=True)
+class Shown:
+    """The frames of the first 24 seconds of a clip, each other than the one before it, as cosine coefficients."""
+
+    waves: npt.NDArray[np.int16]
+    """(N, coefficients): brightness, then both colours, as far as `WAVES` says, in units of `QUANTUM`."""
+    begins: npt.NDArray[np.int64]
+    """When each begins and the last ends, (N + 1,), in ticks of `RATE` · 2 · `TICKS` a second."""
+
+    def packed(self) -> bytes:
+        """Return these in few bytes: the times, then how each coefficient differs from that of the frame before it.
+
+        Each difference d is written as 2·d, or as −2·d − 1 where it is negative: low bytes first, then the high ones.
+        """
+        waves = self.waves.astype(np.int32)
+        steps = np.concatenate([waves[:1], waves[1:] - waves[:-1]]).T.ravel()  # (coefficients · N,)
+        halves = ((steps << 1) ^ (steps >> 31)).astype("<u2").view(np.uint8).reshape(-1, 2).T
+        return zlib.compress(self.begins.astype("<u2").tobytes() + halves.tobytes(), 6)
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Shown:
+        """Return what was packed.
+
+        Raises:
+            MediaError: it is damaged.
+        """
+        each = 2 * len(_KEPT_AT)
+        try:
+            plain = zlib.decompressobj().decompress(packed, 2 + (each + 2) * 2 * LONGEST * TICKS)
+        except zlib.error as error:
+            raise MediaError(f"the frames of a fingerprint are damaged ({error})", "verify the library") from None
+        count, rest = divmod(len(plain) - 2, each + 2)
+        if count < 1 or rest:
+            raise MediaError(f"the frames of a fingerprint have {len(plain)} bytes", "verify the library")
+        begins = np.frombuffer(plain, "<u2", count + 1).astype(np.int64)
+        halves = np.frombuffer(plain, np.uint8, offset=2 * (count + 1)).reshape(2, -1)
+        steps = np.ascontiguousarray(halves.T).view("<u2").astype(np.int32).reshape(-1, count).T
+        steps = (steps >> 1) ^ -(steps & 1)
+        return cls(np.cumsum(steps, axis=0).astype(np.int16), begins)
+
+    def planes(self) -> tuple[Values, Values]:
+        """Return the coefficients of brightness (N, 1, k, k) and of colours (N, 2, l, l); those not kept are 0."""
+        bright, colour = (last + 1 for last in WAVES.values())
+        laid = np.zeros((len(self.waves), 3, bright, bright), dtype=np.float32)
+        laid.reshape(len(laid), -1)[:, _KEPT_AT] = self.waves * np.float32(QUANTUM)
+        return laid[:, :1], laid[:, 1:, :colour, :colour]
+
+
+class Fingerprint(NamedTuple):
+    """What a copy of a clip is known by."""
+
+    samples: Samples
+    """uint8 (S, WIDTH)."""
+    shown: Shown
+
+
+_KEPT_ORDERS = np.add.outer(*[np.arange(WAVES["brightness"] + 1)] * 2)
+_KEPT_AT = np.flatnonzero([WAVES[name] >= _KEPT_ORDERS for name in ("brightness", "colour", "colour")])
+"""Where the coefficients that are kept lie in three planes of as many as brightness has, slow ones first."""
+_KEPT_AT = _KEPT_AT[np.argsort(_KEPT_ORDERS.ravel()[_KEPT_AT % _KEPT_ORDERS.size], kind="stable")]
+_COSINES = (
+    np.cos(np.pi * (np.arange(CLOSE) + 0.5) * np.arange(WAVES["brightness"] + 1)[:, None] / CLOSE) * np.sqrt(2 / CLOSE)
+).astype(np.float32)
+"""Cosine waves (k, CLOSE) of lines of pixels, each of length 1."""
+_COSINES[0] /= np.sqrt(2)
+
+
+def read_fingerprint(path: Path) -> Fingerprint:
+    """Return the fingerprint of a video or a picture, of its first 24 seconds.
 
     Raises:
         MediaError: no frame can be had from it.
     """
-    kept, begins, ticks = list[Frames](), list[int](), 0
+    kept, begins, ticks = list[Frames](), list[npt.NDArray[np.int64]](), 0
     for chunk in Footage(path).chunks(height=CLOSE, width=CLOSE, channels=3, fps=2 * RATE * TICKS, fit="stretch"):
-        for frame in chunk[: 2 * LONGEST * TICKS - ticks]:
-            if not kept or (frame != kept[-1]).any():
-                kept.append(frame.copy())
-                begins.append(ticks)
-            ticks += 1
+        chunk = chunk[: 2 * LONGEST * TICKS - ticks]
+        before = np.concatenate([kept[-1][-1:] if kept else ~chunk[:1], chunk[:-1]])
+        new = np.flatnonzero((chunk != before).any(axis=(1, 2, 3)))
+        if len(new):
+            kept.append(chunk[new])
+            begins.append(new + ticks)
+        ticks += len(chunk)
         if ticks == 2 * LONGEST * TICKS:
             break
-    return np.stack(kept), np.array([*begins, ticks], dtype=np.int64)
+    frames = np.concatenate(kept)  # (N, CLOSE, CLOSE, 3)
+    shown = np.array([*np.concatenate(begins), ticks], dtype=np.int64)
+    red, green, blue = np.moveaxis(frames.astype(np.float32), -1, 0)
+    bright = 0.3 * red + 0.59 * green + 0.11 * blue
+    planes = np.stack([bright, (blue - (red + green) / 2) / 2, (red - green) / 2], axis=1)
+    across = (planes.reshape(-1, CLOSE) @ _COSINES.T).reshape(*planes.shape[:3], -1)
+    waves = (_COSINES @ across).reshape(len(frames), -1)[:, _KEPT_AT] / QUANTUM
+    cells = frames.reshape(len(frames), FINE, CLOSE // FINE, FINE, CLOSE // FINE, 3)
+    small = np.repeat(cells.mean(axis=(2, 4), dtype=np.float32).round(), np.diff(shown), axis=0)  # (ticks, H, W, 3)
+    small = np.concatenate([small, np.repeat(small[-1:], -len(small) % TICKS, axis=0)])
+    means = small.reshape(-1, TICKS, *small.shape[1:]).mean(axis=1, dtype=np.float32)  # (T, H, W, 3)
+    samples = make_samples(means.round().astype(np.uint8))
+    return Fingerprint(samples, Shown(waves.round().astype(np.int16), shown))
 
 
 class Closer:
@@ -555,100 +660,131 @@ class Closer:
     else is seen, such as a disc on black, what moves has to be more alike, since it may be enlarged to fit.
 
     Args:
-        copy: its file.
-        file: what returns a clip's file; where it returns None, or raises an error, nothing is said of the clip.
+        copy: its frames.
+        shown: what returns a clip's; where it returns None, or raises an error, nothing is said of the clip.
     """
 
-    def __init__(self, copy: Path, file: Callable[[int], Path | None]) -> None:
-        self._read = lru_cache(maxsize=2 * JUDGED)(read_shown)
-        self._copy, self._file = copy, file
+    def __init__(self, copy: Shown, shown: Callable[[int], Shown | None]) -> None:
+        self._copy, self._shown = copy, lru_cache(maxsize=2 * JUDGED)(shown)
+        self._known: dict[tuple[int, bytes, bool], tuple[float, Values] | None] = {}
 
     def closeness(self, clip: int, place: Values, *, mirrored: bool) -> tuple[float, Values] | None:
         """Return by how much a clip is closer than is asked for, and the place (4,) where it is, near `place`."""
-        try:
-            if (path := self._file(clip)) is None:
-                return None
-            frames, begins = self._read(self._copy)
-            theirs = self._read(path)
-        except (FootageError, OSError):
-            return None
-        chosen = np.unique(np.linspace(0, len(frames) - 1, min(CLOSE_FRAMES, len(frames))).round().astype(int))
-        middles = (begins[chosen] + begins[chosen + 1]) / 2
-        ours = _waves_of(_close_planes(frames[chosen][:, :, ::-1] if mirrored else frames[chosen]), WHOLE)
-        bright = _close_planes(theirs[0], 1)
-        framed, counted = (_ORDERS > 0) & (_ORDERS <= 12), (_ORDERS > 0) & (_ORDERS <= 16)
+        key = clip, place.tobytes(), mirrored
+        if key not in self._known:
+            try:
+                shown = self._shown(clip)
+            except (FootageError, OSError):
+                shown = None
+            self._known[key] = None if shown is None else _Beside(self._copy, shown, mirrored).closest(place)
+        return self._known[key]
 
-        def beside(place: Values, every: int) -> tuple[npt.NDArray[np.int64], Values]:
-            """Return the frames of the clip that lie best beside each of so many of the copy, and their waves."""
-            ticks = np.clip(middles[::every] + place[3] * 2 * TICKS, 0, theirs[1][-1] - 1)
-            shown = np.searchsorted(theirs[1], ticks, side="right") - 1
-            near = np.clip(shown[:, None] + [-1, 0, 1], 0, len(theirs[0]) - 1)  # (T, 3)
-            used = np.unique(near)
-            seen = _waves_of(bright[used], place[:3])[np.searchsorted(used, near), 0]  # (T, 3, waves, waves)
-            best = ((seen - ours[::every, :1])[..., framed] ** 2).sum(axis=2).argmin(axis=1)
-            return near[np.arange(len(near)), best], seen[np.arange(len(near)), best]
+
+class _Beside:
+    """A copy, or its mirror image, beside a clip."""
+
+    def __init__(self, copy: Shown, clip: Shown, mirrored: bool) -> None:
+        chosen = np.unique(np.linspace(0, len(copy.waves) - 1, min(CLOSE_FRAMES, len(copy.waves))).round().astype(int))
+        planes = Shown(copy.waves[chosen], copy.begins).planes()
+        signs = np.where(np.arange(len(_COSINES)) % 2 * mirrored, -1, 1).astype(np.float32)
+        ours = [_part_of(waves * signs[: waves.shape[-1]], WHOLE) for waves in planes]
+        self._middles = (copy.begins[chosen] + copy.begins[chosen + 1]) / 2
+        self._ours, self._our_colours = ours[0][:, 0, *_COUNTED], ours[1]  # (T, coefficients), (T, 2, l, l)
+        self._bright, self._colours = clip.planes()
+        self._begins, self._mirrored = clip.begins, mirrored
+        self._seen: tuple[bytes, Values] = b"", self._ours
+
+    def _best(self, place: Values, every: int) -> tuple[npt.NDArray[np.int64], Values, float]:
+        """Return the frames that lie best beside every so many of the copy, their coefficients, and how they differ."""
+        ticks = np.clip(self._middles[::every] + place[3] * 2 * TICKS, 0, self._begins[-1] - 1)
+        shown = np.searchsorted(self._begins, ticks, side="right") - 1
+        near = np.clip(shown[:, None] + [-1, 0, 1], 0, len(self._bright) - 1)  # (T, 3)
+        used = np.unique(near)
+        key = place[:3].tobytes() + used.tobytes()
+        if self._seen[0] != key:  # places that differ in time alone show the same
+            self._seen = key, _part_of(self._bright[used], place)[:, 0, *_COUNTED]
+        seen = self._seen[1][np.searchsorted(used, near)]  # (T, 3, coefficients)
+        apart = (seen - self._ours[::every, None]) ** 2
+        rows, best = np.arange(len(near)), apart[..., :_FRAMED].sum(axis=2).argmin(axis=1)
+        return near[rows, best], seen[rows, best], float(apart[rows, best].sum())
+
+    def closest(self, place: Values) -> tuple[float, Values]:
+        """Return what `Closer.closeness` does."""
 
         def fit(every: int, places: Values) -> Values:
-            apart = [((beside(place, every)[1] - ours[::every, 0])[:, counted] ** 2).sum() for place in places]
-            return -np.array(apart, dtype=np.float32)
+            return -np.array([self._best(place, every)[2] for place in places], dtype=np.float32)
 
         places = np.array([place, [*WHOLE, place[3]]], dtype=np.float32)
+        if (score := max(map(self.score, places))) < HOPELESS[0]:
+            return score, place
         places, fits = _settled(partial(fit, 2), places, CLOSE_STEPS[:2])
-        places, _ = _settled(partial(fit, 1), places[[fits.argmax()]], CLOSE_STEPS[2:])
-        place = places[0]
-        seen = _waves_of(_close_planes(theirs[0][beside(place, 1)[0]]), place[:3])
-        pair = [waves[:, 0] for waves in (ours, seen)]
+        place = places[fits.argmax()]
+        if (score := self.score(place)) < HOPELESS[1]:
+            return score, place
+        places, _ = _settled(partial(fit, 1), place[None], CLOSE_STEPS[2:])
+        return self.score(places[0]), places[0]
+
+    def score(self, place: Values) -> float:
+        """Return by how much the clip is closer than is asked for, where the copy lies at a place."""
+        frames, seen, _ = self._best(place, 1)
+        pair = self._ours, seen
         means = [bright.mean(axis=0) for bright in pair]
         moves = [bright - mean for bright, mean in zip(pair, means, strict=True)]
-        still = _alike(means[0], means[1], counted)
-        contrast, moving = (float((waves[:, counted] ** 2).sum()) for waves in (pair[0], moves[0]))
-        if np.sqrt(moving / len(ours)) / (CLOSE // 2) < QUIET:
-            return still - SURELY_QUIET, place
+        still = _alike(means[0], means[1], _ORDER_OF)
+        contrast, moving = (float((waves**2).sum()) for waves in (pair[0], moves[0]))
+        if np.sqrt(moving / len(seen)) / (CLOSE // 2) < QUIET:
+            return still - SURELY_QUIET
         left = ((pair[0] - pair[1]) ** 2).mean(axis=0)
-        coarse, fine = left[counted & (_ORDERS <= 5)].mean(), left[counted & (_ORDERS > 8)].mean()
+        coarse, fine = left[_ORDER_OF <= 5].mean(), left[_ORDER_OF > 8].mean()
         evenness = -0.5 * float(np.log((coarse + 0.01) / (fine + 0.01)))
-        motion, colour = _alike(moves[0], moves[1], framed), _alike(ours[:, 1:], seen[:, 1:], _ORDERS <= 8)
-        asked = SURELY + ELSEWHERE * (mirrored or not TOGETHER[0] <= place[3] <= TOGETHER[1])
+        motion = _alike(moves[0][:, :_FRAMED], moves[1][:, :_FRAMED], _ORDER_OF[:_FRAMED])
+        colours = [waves[..., _COLOURED] for waves in (self._our_colours, _part_of(self._colours[frames], place))]
+        colour = _alike(colours[0], colours[1], np.zeros(_COLOURED.sum()))
+        asked = SURELY + ELSEWHERE * (self._mirrored or not TOGETHER[0] <= place[3] <= TOGETHER[1])
         motion -= ENLARGED * (place[0] < UNCUT and moving > ALONE * contrast)
-        return 2 * min(motion, 2.0) + still + min(colour, 1.0) + evenness - asked, place
+        return 2 * min(motion, 2.0) + still + min(colour, 1.0) + evenness - asked
 
 
-def _close_planes(frames: Frames, planes: int = 3) -> Values:
-    """Return brightness and two colours of frames, or brightness alone, (N, planes, CLOSE, CLOSE)."""
-    red, green, blue = np.moveaxis(frames.astype(np.float32), -1, 0)
-    shown = [0.3 * red + 0.59 * green + 0.11 * blue, (blue - (red + green) / 2) / 2, (red - green) / 2]
-    return np.stack(shown[:planes], axis=1)
+def _part_of(waves: Values, place: Sequence[float] | Values) -> Values:
+    """Return cosine coefficients (N, P, l, l) of a part (3,) of pictures that have coefficients (N, P, k, k).
 
-
-def _waves_of(planes: Values, place: Sequence[float] | Values) -> Values:
-    """Return cosine coefficients (N, P, waves, waves) of a part (3,) of planes (N, P, CLOSE, CLOSE); see `WHOLE`."""
-    half, pixel = CLOSE // 2, np.arange(CLOSE)
+    They are those of its means over CLOSE / 2 cells along each side; see `WHOLE`.
+    """
+    half, pixel, kept = CLOSE // 2, np.arange(CLOSE), waves.shape[-1]
+    wanted = (CLOSE_ORDER if kept == _COSINES.shape[0] else CLOSE_COLOUR) + 1
     lines = []
     for begin in place[1:3]:
         edge = (begin + place[0] * np.arange(half + 1) / half) * CLOSE
         shared = (np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)).clip(0)  # (half, CLOSE)
-        lines.append((_CLOSE_LINES @ (shared / shared.sum(axis=1, keepdims=True))).astype(np.float32))
-    across = planes.reshape(-1, CLOSE) @ lines[1].T  # one product of all lines is quicker than one of each picture
-    return np.asarray(lines[0] @ across.reshape(*planes.shape[:3], CLOSE_WAVES))
+        means = (shared / shared.sum(axis=1, keepdims=True)) @ _COSINES[:kept].T  # (half, k)
+        lines.append((_CLOSE_LINES[:wanted] @ means).astype(np.float32))
+    across = waves.reshape(-1, kept) @ lines[1].T  # one product of all lines is quicker than one of each picture
+    return np.asarray(lines[0] @ across.reshape(*waves.shape[:3], wanted))
 
 
-_CLOSE_LINES = np.cos(np.pi * (np.arange(CLOSE // 2) + 0.5) * np.arange(CLOSE_WAVES)[:, None] / (CLOSE // 2)) * np.sqrt(
-    4 / CLOSE
+_CLOSE_LINES = np.cos(np.pi * (np.arange(CLOSE // 2) + 0.5) * np.arange(CLOSE_ORDER + 1)[:, None] / (CLOSE // 2)) * (
+    np.sqrt(4 / CLOSE)
 )
-"""Cosine waves (CLOSE_WAVES, CLOSE / 2) of lines of pixels."""
-_ORDERS = np.add.outer(np.arange(CLOSE_WAVES), np.arange(CLOSE_WAVES))
+"""Cosine waves (CLOSE_ORDER + 1, CLOSE / 2) of lines of means."""
+_ORDERS = np.add.outer(np.arange(CLOSE_ORDER + 1), np.arange(CLOSE_ORDER + 1))
 """Order of each coefficient of a close look: down and right together."""
+_COUNTED = tuple(np.array(sorted(np.argwhere((_ORDERS > 0) & (_ORDERS <= CLOSE_ORDER)), key=sum)).T)
+"""Where those of brightness lie that are compared, slow ones first."""
+_ORDER_OF = _ORDERS[_COUNTED]
+_FRAMED = int((_ORDER_OF <= 12).sum())
+"""How many of them say which frames lie beside each other, and how alike what moves is."""
+_COLOURED = _ORDERS[: CLOSE_COLOUR + 1, : CLOSE_COLOUR + 1] <= CLOSE_COLOUR
 
 
-def _alike(ours: Values, theirs: Values, counted: npt.NDArray[np.bool_]) -> float:
-    """Return how coefficients (..., waves, waves) of a copy and a clip correlate, on Fisher's scale.
+def _alike(ours: Values, theirs: Values, order: npt.NDArray[Any]) -> float:
+    """Return how coefficients (..., k) of a copy and a clip, of such orders (k,), correlate, on Fisher's scale.
 
-    Where the mean is counted too, as of colours, all weigh alike; else each by the root of its order. Differences are
-    lost in a grey level of noise, those of colours in one and a half.
+    Each weighs by the root of its order; all alike where all orders are 0, as of colours, of which the mean is counted
+    too. Differences are lost in a grey level of noise, those of colours in one and a half.
     """
-    flat = bool(counted[0, 0])
-    weight = np.sqrt(_ORDERS[counted]).astype(np.float32) ** (1 - flat)
-    a, b = (values[..., counted] * weight for values in (ours, theirs))
+    flat = not order.any()
+    weight = np.sqrt(order).astype(np.float32) ** (1 - flat)
+    a, b = ours * weight, theirs * weight
     lost = (1.5 if flat else 1.0) ** 2 * float((weight**2).sum()) * (a.size // len(weight))
     length = np.sqrt((float((a * a).sum()) + lost) * (float((b * b).sum()) + lost))
     return float(np.arctanh(np.clip((float((a * b).sum()) + lost) / length, -0.99999, 0.99999)))
