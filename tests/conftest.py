@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
 """Set in continuous integration: there a missing browser is a failure."""
+PATIENCE = 45_000
+"""Milliseconds that a page is waited for, unless a test says otherwise: machines that test are slow at times."""
 
 
 NIGHTLY = (
@@ -91,6 +93,7 @@ class SeasonedBrowser:
 
     def new_context(self, **options: Any) -> BrowserContext:
         context = self.visitor.new_context(**options)
+        context.set_default_timeout(PATIENCE)
         context.add_init_script("try { localStorage.setItem('tour', 'seen') } catch { /* no page of the studio */ }")
         return context
 
@@ -110,8 +113,9 @@ def browser() -> Iterator[SeasonedBrowser]:
         if os.environ.get(NEEDED):
             pytest.fail(f"{NEEDED} is set and there is no Chromium: apt-get install chromium")
         pytest.skip("NO CHROMIUM: the studio was NOT tried in a browser; apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield SeasonedBrowser(made)

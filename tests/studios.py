@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ from footage.studio.worker import Worker
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
+    ![...document.querySelectorAll('.volume [data-state]')].some(part => part.textContent) &&
+    [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
+        .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
+"""Whether a page has all of its parts."""
 
 
 def client_of(studio: Studio) -> TestClient:
@@ -33,12 +40,21 @@ def work_off(studio: Studio, kind: str) -> BackgroundJob:
     return ended
 
 
+def eventually(page: Page, holds: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something holds that a page has asked a server for; what the page shows `expect` waits for."""
+    until = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < until:
+        page.wait_for_timeout(20)
+    assert found
+
+
 @contextlib.contextmanager
-def opened_page(browser: Browser, address: str, patience: int) -> Iterator[Page]:
+def opened_page(browser: Browser, address: str, patience: int | None = None) -> Iterator[Page]:
     """Open a page of a desktop's size in which no script fails; `patience` is how long it is waited for, in ms."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address, locale="en-GB")
     page = context.new_page()
-    page.set_default_timeout(patience)
+    if patience is not None:
+        page.set_default_timeout(patience)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
@@ -58,6 +74,7 @@ def make_data_set(page: Page) -> None:
     """Ask, on the page of data sets, for one of small clips of what stands in the form."""
     page.wait_for_selector("#sources li")
     page.select_option("[name=size]", "")
+    page.wait_for_selector("[name=other]")
     page.fill("[name=other]", "32x32")
     page.locator("#new summary").click()
     page.fill("[data-option=min_frames]", "8")

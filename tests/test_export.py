@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from footage.commands import main as cli
 from footage.commands.generate import load
@@ -155,16 +155,17 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, page: Path, br
         faults: list[str] = []
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.goto(f"{served}?check")
-        tab.wait_for_selector("body[data-difference], body[data-fault]", timeout=60_000)
+        tab.wait_for_selector("body[data-difference], body[data-fault]", timeout=120_000)
         assert not faults and int(tab.get_attribute("body", "data-difference") or 255) <= 2
         waiting: list[Route] = []
         tab.route("**/model.json", lambda route: waiting.append(route))
         with tab.expect_request("**/model.json"):
             tab.goto(served)
-        assert tab.inner_text("body").strip() == "loading the player", "no empty form is shown meanwhile"
+        expect(tab.locator("body")).to_have_text("loading the player", use_inner_text=True)  # no empty form meanwhile
         waiting[0].continue_()
-        tab.wait_for_selector("body[data-frames]", timeout=60_000)
-        assert tab.is_visible("#seed") and tab.is_visible("footer")
+        tab.wait_for_selector("body[data-frames]", timeout=120_000)
+        expect(tab.locator("#seed")).to_be_visible()
+        expect(tab.locator("footer")).to_be_visible()
         between = re.search(r"function between.*?\n}", (page / "web" / "player.js").read_text(), re.DOTALL)
         ends = "[[[3, 4], [3, 4]], [[1, 0], [0, 1]], [[1, 0], [1, 0.0001]]]"
         assert between is not None
@@ -175,11 +176,9 @@ def test_the_page_shows_the_frames_that_python_makes(served: str, page: Path, br
         tab.select_option("#seed", "3")
         tab.fill("#motion", "7")
         seen = int(tab.get_attribute("body", "data-frames") or 0)
-        until = time.monotonic() + 60
-        while int(tab.get_attribute("body", "data-frames") or 0) <= seen and time.monotonic() < until:
-            tab.wait_for_timeout(200)
-        assert int(tab.get_attribute("body", "data-frames") or 0) > seen
-        assert "frames a second" in tab.inner_text("#said") and not faults
+        tab.wait_for_function("seen => Number(document.body?.dataset.frames) > seen", arg=seen, timeout=120_000)
+        expect(tab.locator("#said")).to_contain_text("frames a second")
+        assert not faults
 
 
 def test_a_precision_that_takes_more_than_1_db_is_refused(

@@ -14,6 +14,7 @@ from footage.pages import plots
 from footage.pages.environment import LISTED, data_uri, environment, format_figure, printable
 from footage.pages.plots import Plot, PlotSeries
 from tests.clips import write
+from tests.studios import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -128,18 +129,18 @@ def test_controls_cover_no_clip_until_it_is_pointed_at(tmp_path: Path, browser: 
     page = browser.new_page(viewport={"width": 400, "height": 300})
     page.goto((tmp_path / "page.html").as_uri())
     video = page.locator("video")
-    page.wait_for_function("document.querySelector('video').readyState === 4")
+    page.wait_for_function("document.querySelector('video')?.readyState === 4")
 
     def spread() -> float:
         """How much the lower half differs from the clip's grey."""
         shown = np.asarray(Image.open(io.BytesIO(video.screenshot())).convert("L"))
         return float(np.ptp(shown[100:-10, 10:-10]))
 
-    assert spread() < 20
+    eventually(page, lambda: spread() < 20)
     video.hover()
-    assert spread() > 50
+    eventually(page, lambda: spread() > 50)
     video.click()
-    page.wait_for_function("!document.querySelector('video').paused")
+    page.wait_for_function("document.querySelector('video')?.paused === false")
     video.press(" ")
-    page.wait_for_function("document.querySelector('video').paused")
+    page.wait_for_function("document.querySelector('video')?.paused")
     page.close()

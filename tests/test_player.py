@@ -26,6 +26,7 @@ from footage.generation import player
 from footage.generation.player import Frame, FrameProducer, PlayerPage, StreamPerformance, _PlayerHandler, blocks, watch
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
+from tests.studios import eventually
 from tests.test_cli import run
 
 if TYPE_CHECKING:
@@ -105,11 +106,12 @@ def test_the_page_fits_a_phone_and_offers_the_labels(page: PlayerPage, browser: 
     shown.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     shown.goto(page.address)
     shown.click("#names button:text('run')")
-    shown.wait_for_function("document.getElementById('video').getAttribute('width') === '720'")
+    shown.wait_for_function("document.getElementById('video')?.getAttribute('width') === '720'")
     assert shown.evaluate("document.documentElement.scrollWidth") <= 400
     assert shown.evaluate("document.getElementById('video').clientWidth") > 300
-    shown.wait_for_function("document.getElementById('label').value === 'run'")
-    assert page.producer.label == "run" and not faults
+    shown.wait_for_function("document.getElementById('label')?.value === 'run'")
+    eventually(shown, lambda: page.producer.label == "run")
+    assert not faults
     shown.close()
 
 

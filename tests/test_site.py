@@ -11,10 +11,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.commands import main as cli
 from footage.config.presets import PRESETS
 from footage.training import diagnostics
+from tests.studios import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -173,7 +175,8 @@ def test_plots_are_moved_by_the_keyboard(browser: Browser, tmp_path: Path) -> No
         plot = view.locator(f"[data-plot={name}]")
         before = plot.locator("svg").inner_html()
         plot.locator("input").press("ArrowRight")
-        assert said in plot.locator("output").inner_text() and plot.locator("svg").inner_html() != before
+        expect(plot.locator("output")).to_contain_text(said)
+        eventually(view, lambda plot=plot, before=before: plot.locator("svg").inner_html() != before)
     assert wrong == [] and view.evaluate("document.documentElement.scrollWidth") <= 400
     view.close()
 

@@ -18,6 +18,7 @@ from tests.clips import moving, write
 from tests.models import save_tiny_model
 from tests.people import make_accounts
 from tests.streams import save_tiny_stream
+from tests.studios import LOADED
 from tests.test_studio_locales import save_dataset, save_run
 from tests.volumes import save_volumes, write_phantom
 
@@ -83,11 +84,6 @@ EMPTY = (
     "/duplicates",
 )
 """Pages that say what to do next where there is nothing yet."""
-LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
-    ![...document.querySelectorAll('.volume [data-state]')].some(part => part.textContent) &&
-    [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
-        .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
-"""Whether a page has all of its parts."""
 NO_PAGES = ("/api/", "/parts/", "/static", "/language/", "/favicon.ico")
 """Routes that answer with no page of their own."""
 
@@ -172,7 +168,6 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         context.add_init_script(AXE_SCRIPT)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
         return page
 
     yield opened

@@ -8,24 +8,32 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
+from footage.library.query import ClipQuery
 from footage.studio.app import Address, Server
 from tests.clips import add_sound, moving, write
 from tests.streams import save_tiny_stream
+from tests.studios import LOADED, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 CLIPS = 90
+JOB = 120_000
+"""Milliseconds for what a worker does, which has to start first."""
 EXPECTED = re.compile(r"\b(404|503)\b").search
 """What tests let the server answer that a browser reports as an error."""
 SOUNDING = 31
 """The clip that has sound."""
+PARTS = "() => !document.querySelector('.htmx-request:not([hx-get*=signature]), #grid:not(.placed)')"
+"""Whether a page has all of its parts but what a signature says, which takes a process."""
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
     e.checkVisibility() && !e.closest('[aria-hidden=true], .card')
     && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
@@ -56,7 +64,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     context = browser.new_context(viewport=SIZES["desktop"], base_url=server.address, locale="en-GB")
     made = context.new_page()
-    made.set_default_timeout(15_000)
     errors: list[str] = []
     made.on("pageerror", lambda error: errors.append(str(error)))
     made.on(
@@ -75,18 +82,7 @@ def cards(page: Page) -> int:
 
 def says(page: Page, total: str) -> None:
     """Wait until the page says how many clips there are; else what it said instead is in the error."""
-    from playwright.sync_api import expect
-
-    expect(page.locator("#total")).to_have_text(total, timeout=15_000)
-
-
-def eventually(page: Page, holds: Callable[[], object]) -> None:
-    """Wait until something holds that the page has asked the server for."""
-    for _ in range(750):
-        if holds():
-            return
-        page.wait_for_timeout(20)
-    assert holds()
+    expect(page.locator("#total")).to_have_text(total)
 
 
 def opened(page: Page, address: str = "/") -> None:
@@ -98,7 +94,8 @@ def opened(page: Page, address: str = "/") -> None:
 
 def test_the_grid_scrolls_and_plays(page: Page) -> None:
     opened(page)
-    assert page.locator("#total").inner_text() == f"{CLIPS} clips" and cards(page) < CLIPS
+    says(page, f"{CLIPS} clips")
+    assert cards(page) < CLIPS
     page.keyboard.press("End")
     page.wait_for_selector("#clip-1")  # the oldest stands last
     assert cards(page) < CLIPS, "what is out of sight is not in the page"
@@ -130,7 +127,7 @@ def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
     page.keyboard.press("Escape")
     page.wait_for_function("() => document.querySelector('#loupe')?.open === false")
     eventually(page, lambda: library.get(third).stars == 5)
-    assert library.get(first).stars == 4 and library.get(second).verdict == "keep"
+    eventually(page, lambda: library.get(first).stars == 4 and library.get(second).verdict == "keep")
     page.keyboard.press("Control+z")
     page.wait_for_selector(f"#clip-{third}[data-stars='0']")
     eventually(page, lambda: library.get(third).stars == 0)
@@ -154,9 +151,10 @@ def test_many_clips_are_captioned_by_keyboard(page: Page, server: Server) -> Non
     page.wait_for_selector(f"#caption textarea[data-id='{third}']:enabled")
     page.keyboard.press("Escape")
     page.wait_for_selector("#caption", state="hidden")
-    assert page.locator("#loupe[open]").count() == 1, "the clip stays large"
     eventually(page, lambda: library.get(second).prompt == "another one")
-    assert library.get(first).prompt == "a disc goes left\n圆向左" and library.get(third).prompt == ""
+    eventually(page, lambda: library.get(first).prompt == "a disc goes left\n圆向左")
+    assert page.locator("#loupe[open]").count() == 1, "the clip stays large"
+    assert library.get(third).prompt == ""
 
 
 def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
@@ -165,6 +163,7 @@ def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
     says(page, "30 clips")
     page.wait_for_url("**label=run**")
     page.keyboard.press("/")
+    expect(page.locator("#text")).to_be_focused()
     page.locator("#text").fill('"clip 00"')  # the name of the test's folder may hold 00
     says(page, "4 clips")
     page.locator("#grid").focus()
@@ -178,9 +177,10 @@ def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("checkbox", name="best").wait_for()
     opened(page, "/?tag=好")
-    assert cards(page) == 4 and server.studio.library.albums.get("best").clips == 4
+    expect(page.locator("#grid .card")).to_have_count(4)
+    assert server.studio.library.albums.get("best").clips == 4
     page.reload()
-    assert page.locator("#total").inner_text() == "4 clips"
+    says(page, "4 clips")
 
 
 def test_the_bin_says_what_it_is_and_gives_back(page: Page, server: Server) -> None:
@@ -188,8 +188,8 @@ def test_the_bin_says_what_it_is_and_gives_back(page: Page, server: Server) -> N
     library.remove([21, 22, 23])
     page.goto("/?bin=true")
     page.wait_for_selector("#grid.placed .card")
-    assert page.get_by_role("heading", name="Bin").is_visible() and page.locator("[data-upload]:visible").count() == 0
-    assert page.locator("[data-save-view]").count() == 0
+    expect(page.get_by_role("heading", name="Bin")).to_be_visible()
+    assert page.locator("[data-upload]:visible").count() == 0 and page.locator("[data-save-view]").count() == 0
     page.locator("#clip-23").click(modifiers=["Control"])
     page.get_by_role("toolbar").get_by_role("button", name="Restore").click()
     page.wait_for_selector("#clip-23", state="detached")
@@ -203,7 +203,7 @@ def test_the_bin_says_what_it_is_and_gives_back(page: Page, server: Server) -> N
     assert library.get(21).deleted is None
     library.remove([21])
     page.goto("/clip/21")
-    assert page.locator("nav [aria-current]").inner_text() == "Bin"
+    expect(page.locator("nav [aria-current]")).to_have_text("Bin")
     page.get_by_role("button", name="Restore").click()
     page.wait_for_selector("[data-bin]")
 
@@ -215,6 +215,7 @@ def test_an_album_is_deleted_and_brought_back(page: Page, server: Server) -> Non
     opened(page, f"/?album={album.id}")
     says(page, "2 clips")
     page.get_by_role("button", name="Delete the album; its clips stay: mistake").click()
+    page.locator(".toast", has_text="mistake").hover()  # so it stays
     says(page, f"{library.count()} clips")
     assert "mistake" not in {known.name for known in library.albums.all()}
     page.locator(".toast").get_by_role("button", name="Undo").click()
@@ -238,9 +239,9 @@ def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
     page.wait_for_selector("[data-verdict=keep][aria-pressed=true]")
     page.locator("#notes").fill("<b>note</b>")
     page.locator("#notes").blur()
-    page.wait_for_selector(".toast")
+    expect(page.locator(".toast")).to_have_text("Saved")
     assert server.studio.library.get(5).notes == "<b>note</b>" and server.studio.library.get(5).verdict == "keep"
-    assert page.locator(".strip .card").count() > 3
+    expect(page.locator(".strip .card").nth(3)).to_be_attached()
 
 
 def test_sound_is_off_at_first_and_what_was_chosen_is_remembered(page: Page) -> None:
@@ -250,29 +251,32 @@ def test_sound_is_off_at_first_and_what_was_chosen_is_remembered(page: Page) -> 
     assert video.evaluate("v => v.muted")
     page.get_by_role("button", name="Sound on").click()
     page.get_by_role("slider", name="Volume").fill("0.3")
-    assert video.evaluate("v => [v.muted, v.volume]") == [False, 0.3]
+    eventually(page, lambda: video.evaluate("v => [v.muted, v.volume]") == [False, 0.3])
     page.goto(f"/clip/{SOUNDING}")
     page.wait_for_function("() => document.querySelector('video')?.paused === false")
     page.locator("#notes").click()  # what browsers wait for before they let a page be heard
     page.wait_for_function("() => document.querySelector('video')?.muted === false")
-    assert video.evaluate("v => [v.paused, v.volume]") == [False, 0.3]
+    eventually(page, lambda: video.evaluate("v => [v.paused, v.volume]") == [False, 0.3])
     opened(page, f"/#clip-{SOUNDING}")
     page.wait_for_selector(f"#clip-{SOUNDING}.current")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('#loupe video')?.muted === false")
     page.keyboard.press("m")
-    assert video.evaluate("() => document.querySelector('#loupe video').muted")
+    page.wait_for_function("() => document.querySelector('#loupe video')?.muted")
     page.keyboard.press("ArrowRight")  # a clip without sound
     page.wait_for_function(f"() => document.querySelector('#loupe .screen')?.dataset.id === '{SOUNDING - 1}'")
-    assert not page.locator("#loupe [data-sound]").is_visible() and page.locator("#loupe [data-play]").is_visible()
+    expect(page.locator("#loupe [data-play]")).to_be_visible()
+    expect(page.locator("#loupe [data-sound]")).to_be_hidden()
 
 
 def test_full_screen_and_time_code(page: Page) -> None:
     page.goto("/clip/5")
+    full = page.get_by_role("button", name="Full screen")
+    full.wait_for()
     assert page.locator("[data-sound], [data-volume]").count() == 0, "there is nothing to be heard"
-    page.get_by_role("button", name="Full screen").click()
+    full.click()
     page.wait_for_function("() => document.fullscreenElement?.matches('.player')")
-    assert page.locator(".controls").is_visible()
+    expect(page.locator(".controls")).to_be_visible()
     page.keyboard.press("f")
     page.wait_for_function("() => !document.fullscreenElement")
     page.keyboard.press("p")
@@ -296,13 +300,14 @@ def test_the_page_of_a_clip_knows_from_where_one_comes(page: Page, server: Serve
     page.keyboard.press("ArrowRight")
     page.keyboard.press("o")
     page.wait_for_url(f"**/clip/{runs[1]}?**")
-    assert page.locator(".ways").inner_text().split("\n")[-1] == "2 / 30"
+    expect(page.locator(".ways")).to_have_text(re.compile(r"(^|\s)2 / 30\s*$"))
     page.get_by_role("link", name="Next clip").click()
     page.wait_for_url(f"**/clip/{runs[2]}?**")
     page.get_by_role("button", name="To the bin").click()  # and on to the next
     page.wait_for_url(f"**/clip/{runs[3]}?**")
     assert library.get(runs[2]).deleted is not None
-    page.locator(".toast").get_by_role("button", name="Undo").click()
+    with page.expect_event("load"):
+        page.locator(".toast").get_by_role("button", name="Undo").click()
     page.locator(".toast", has_text="Undone").wait_for()
     assert library.get(runs[2]).deleted is None
     page.keyboard.press("[")
@@ -311,6 +316,7 @@ def test_the_page_of_a_clip_knows_from_where_one_comes(page: Page, server: Serve
     page.wait_for_selector(f"#clip-{runs[2]}.current")
     says(page, "30 clips")
     page.goto(f"/clip/{runs[0]}?label=run&sort=oldest")
+    page.get_by_role("link", name="Next clip").wait_for()
     assert page.get_by_role("link", name="Previous clip").count() == 0, "it would lead nowhere"
 
 
@@ -325,14 +331,15 @@ def test_filters_follow_keep_and_reject_at_once(page: Page, server: Server) -> N
     says(page, "2 clips")
     page.wait_for_selector("#clip-53.current")
     toast = page.locator(".toast", has_text="No longer among these")
-    toast.get_by_role("button", name="Undo").last.click()
+    toast.get_by_role("button", name="Undo").click()  # the last of them has it
     page.wait_for_selector("#clip-52")
     says(page, "3 clips")
-    assert [library.get(clip).verdict for clip in (51, 52, 53)] == ["reject", "undecided", "undecided"]
+    verdicts = ["reject", "undecided", "undecided"]
+    eventually(page, lambda: [library.get(clip).verdict for clip in (51, 52, 53)] == verdicts)
     page.goto("/?label=jump&sort=oldest")
     page.wait_for_selector("#grid.placed .card")
     page.locator("#clip-52").click()
-    assert page.locator("#clip-52").evaluate("card => getComputedStyle(card).boxShadow") != "none", "a click shows"
+    expect(page.locator("#clip-52")).not_to_have_css("box-shadow", "none")  # a click shows
     page.keyboard.press("k")
     page.locator(".facet", has_text="Keep").locator("small").get_by_text("1", exact=True).wait_for()
     page.keyboard.press("Delete")
@@ -360,17 +367,18 @@ def test_what_cannot_work_is_not_shown(page: Page, server: Server) -> None:
     compare, between = page.locator("[data-do=compare]"), page.locator("[data-do=between]")
     page.keyboard.press(" ")
     page.wait_for_selector("#chosen:not([hidden])")
+    expect(page.locator("#chosen-count")).to_have_text("1 selected")
     assert not compare.is_visible() and not between.is_visible()
     page.keyboard.press("ArrowRight")
     page.keyboard.press(" ")
     between.wait_for()
-    assert compare.is_visible()
+    expect(compare).to_be_visible()
     between.click()
     page.wait_for_url("**/generate?a=61&b=62**")
-    assert page.locator("#between select").input_value() == "tiny"
+    expect(page.locator("#between select")).to_have_value("tiny")
     page.goto("/clip/63")
+    expect(page.get_by_text("The file of this clip is gone.")).to_be_visible()
     assert page.get_by_role("link", name="Download").count() == 0 and page.locator("video").count() == 0
-    assert page.get_by_text("The file of this clip is gone.").is_visible()
     with server.studio.library._database.write() as connection:
         connection.execute("UPDATE clips SET missing = 0 WHERE id = 63")
 
@@ -396,18 +404,17 @@ CONTRAST = """element => {
 def test_empty_stars_are_seen_and_nothing_moves_that_should_not(browser: Browser, server: Server, scheme: str) -> None:
     context = browser.new_context(base_url=server.address, color_scheme=scheme, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
     page = context.new_page()
-    page.set_default_timeout(15_000)
     try:
         opened(page)
         page.keyboard.press(" ")
         page.wait_for_selector(".card[aria-selected=true]")
         stars = [".card[aria-selected=true] i", ".card[aria-selected=false] i", "#chosen .star"]
         for star in stars:
-            assert page.locator(star).first.evaluate(CONTRAST) >= 3, star
+            eventually(page, lambda star=star: page.locator(star).first.evaluate(CONTRAST) >= 3)
         page.locator(".card").nth(1).hover()
         page.keyboard.press("Enter")
         page.wait_for_selector("#loupe[open] video")
-        assert page.locator("#loupe .star").first.evaluate(CONTRAST) >= 3
+        eventually(page, lambda: page.locator("#loupe .star").first.evaluate(CONTRAST) >= 3)
         page.wait_for_function("() => document.querySelector('#loupe video')?.readyState > 2")
         assert page.locator(".card video").count() == 0 and page.locator("#loupe video").evaluate("v => v.paused")
         page.locator("#loupe [data-play]").click()
@@ -417,7 +424,7 @@ def test_empty_stars_are_seen_and_nothing_moves_that_should_not(browser: Browser
             page.wait_for_function("() => [...document.querySelectorAll('video')].filter(v => v.readyState > 2).length")
             assert page.evaluate("() => [...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay)")
         page.goto("/clip/5")
-        assert page.locator(".judge .star").first.evaluate(CONTRAST) >= 3
+        eventually(page, lambda: page.locator(".judge .star").first.evaluate(CONTRAST) >= 3)
     finally:
         context.close()
 
@@ -441,7 +448,7 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.locator("#generate [name=seconds]").fill("0.6")
     page.locator("#labels input").first.fill("1")
     page.locator("#generate button.primary").click()
-    page.wait_for_selector(".job.done .made img", timeout=40_000)
+    page.wait_for_selector(".job.done .made img", timeout=JOB)
     library = server.studio.library
     made = [entry for entry in library.query(limit=2).entries if entry.model == "tiny"]
     assert [entry.seed for entry in made] == [1, 0] and made[0].label == "walk"
@@ -452,7 +459,7 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     form.locator("[name=b]").fill(str(made[1].id))
     form.locator("[name=seconds]").fill("0.6")
     form.locator("button").click()
-    page.wait_for_function("() => document.querySelectorAll('.job.done').length === 2", timeout=30_000)
+    expect(page.locator(".job.done")).to_have_count(2, timeout=JOB)
     (between,) = [entry for entry in library.query(limit=1).entries]
     assert {relation.relation for relation in library.provenance(between.id).parents} == {"begin", "end"}
     page.locator("#generate [name=count]").fill("900")
@@ -460,7 +467,7 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.locator("#generate button.primary").click()
     page.wait_for_selector(".job.running progress")
     page.get_by_role("button", name="Cancel").first.click()
-    page.wait_for_selector(".job.cancelled", timeout=20_000)
+    page.wait_for_selector(".job.cancelled", timeout=JOB)
 
 
 def test_clips_that_are_gone_are_asked_for_once(page: Page, server: Server) -> None:
@@ -504,31 +511,34 @@ def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
     page.locator("#generate [name=seconds]").fill("0.6")
     page.locator("#labels input").first.fill("1")
     sliders = page.locator("#sliders input[type=range]")
-    assert sliders.count() == 8 and page.get_by_role("slider", name="Slider 2").count() == 1
+    expect(sliders).to_have_count(8)
+    expect(page.get_by_role("slider", name="Slider 2")).to_have_count(1)
     first = page.get_by_role("slider", name="Slider 1")
     first.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    assert first.input_value() == "0.3" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0.3"
+    expect(first).to_have_value("0.3")
+    expect(first.locator("xpath=..").locator("[data-value]")).to_have_text("0.3")
     page.get_by_role("button", name="All to 0").click()
-    assert first.input_value() == "0" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0"
+    expect(first).to_have_value("0")
+    expect(first.locator("xpath=..").locator("[data-value]")).to_have_text("0")
     first.fill("2")
     page.get_by_role("slider", name="Slider 3").fill("-1.5")
     page.locator("#generate button.primary").click()
-    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
+    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=JOB)
     library = server.studio.library
     (entry,) = library.query(limit=1).entries
     assert entry.settings["sliders"] == {"1": 2.0, "3": -1.5} and entry.label == "walk"
     page.goto(f"/clip/{entry.id}")
     page.locator("a[href^='/generate?']").first.click()
     page.wait_for_selector("#sliders input")
-    assert page.get_by_role("slider", name="Slider 1").input_value() == "2"
-    assert page.get_by_role("slider", name="Slider 3").input_value() == "-1.5"
-    assert page.locator("#labels input").first.input_value() == "1"
+    expect(page.get_by_role("slider", name="Slider 1")).to_have_value("2")
+    expect(page.get_by_role("slider", name="Slider 3")).to_have_value("-1.5")
+    expect(page.locator("#labels input").first).to_have_value("1")
     page.wait_for_selector(".job.done")
     done = page.locator(".job.done").count()
     page.locator("#generate button.primary").click()
-    page.wait_for_function("before => document.querySelectorAll('.job.done').length > before", arg=done, timeout=40_000)
+    page.wait_for_function("before => document.querySelectorAll('.job.done').length > before", arg=done, timeout=JOB)
     jobs = [job for job in library.jobs.all() if job.kind == "generate"]
     assert jobs[0].result == {"clips": [entry.id]}, "the same clip was made again"
 
@@ -553,7 +563,7 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.goto("/live")
     page.locator("[name=model]").select_option("tiny")
     page.locator("#start").click()
-    page.wait_for_function("() => document.getElementById('live')?.currentTime > 0.4", timeout=40_000)
+    page.wait_for_function("() => document.getElementById('live')?.currentTime > 0.4", timeout=JOB)
     page.evaluate(WATCHED)
     page.wait_for_function("() => { drift = Math.max(drift, changed()); return played() > 2; }")
     assert page.evaluate("drift") > 0, "frames change"
@@ -572,10 +582,9 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     assert act(slider.fill, ("5", "-5", "4")), "a latent slider acts"
     assert f"sliders=1={slider.input_value()}" in str(page.locator("#keep").get_attribute("href"))
     page.wait_for_function("() => Number(document.getElementById('state')?.dataset.change) >= 1")
-    lag = page.evaluate(
-        "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime; }"
+    page.wait_for_function(
+        "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime < 1; }"
     )
-    assert lag < 1.0
     page.locator("#stop").click()
 
 
@@ -592,7 +601,8 @@ def test_rate_blindly(page: Page, server: Server) -> None:
         page.keyboard.press("ArrowDown")
     page.wait_for_function("() => document.getElementById('answers')?.textContent.startsWith('6 ')")
     page.get_by_role("link", name="Results").click()
-    assert page.locator("table").count() == 2 and page.locator("svg.interval").count() >= 4
+    expect(page.locator("table")).to_have_count(2)
+    expect(page.locator("svg.interval").nth(3)).to_be_attached()
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Answers (CSV)").click()
     assert waiting.value.path().read_text().count("\n") == 7
@@ -609,8 +619,6 @@ def test_export_what_was_kept(page: Page, server: Server, tmp_path: Path) -> Non
 
 
 def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
-    from playwright.sync_api import expect
-
     opened(page)
     page.locator("#file").set_input_files(write(tmp_path / "mine.mp4", moving(10, seed=999)))
     page.wait_for_selector(".card[data-title=mine]")
@@ -619,7 +627,7 @@ def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
         for name, seed in (("packed.mp4", 998), ("other.mp4", 997)):
             packed.write(write(tmp_path / name, moving(10, seed=seed)), name)
     page.locator("#file").set_input_files(tmp_path / "more.zip")  # a job takes that in
-    expect(page.locator(".toast", has_text="2 added")).to_be_visible(timeout=60_000)  # before or after its clips show
+    expect(page.locator(".toast", has_text="2 added")).to_be_visible(timeout=JOB)  # before or after its clips show
     page.wait_for_selector(".card[data-title=packed]")
 
 
@@ -641,7 +649,7 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
         "/rate/x?model=other&model=imported",
     ):
         page.goto(address)
-        page.wait_for_timeout(150)
+        page.wait_for_function(PARTS)
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1"), (address, "too wide")
         nameless = page.evaluate(NAMELESS)
         assert not nameless, (address, nameless)
@@ -654,11 +662,8 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
 
 
 def test_what_scripts_say_is_chinese_in_the_chinese_studio(browser: Browser, server: Server) -> None:
-    from playwright.sync_api import expect
-
     context = browser.new_context(viewport=SIZES["desktop"], base_url=server.address, locale="zh-CN")
     page = context.new_page()
-    page.set_default_timeout(15_000)
     ask = """values => import('/static/app.js')
         .then(app => app.api('POST', '/api/jobs/generate', values).catch(() => null))"""
     try:
@@ -692,15 +697,15 @@ def test_a_grid_asks_for_more_clips_as_it_is_scrolled(page: Page, monkeypatch: p
     eventually(page, lambda: sum("/api/clips/shapes" in url for url in asked) >= 1)
     before = sum("/api/clips/shapes" in url for url in asked)
     assert before < (CLIPS - 60) / 10 and any("/api/clips/count" in url for url in asked)
-    for _ in range(20):
+
+    def ended() -> int:
         page.keyboard.press("End")
-        page.wait_for_timeout(50)
-        if page.locator("#clip-1").count():
-            break
-    page.wait_for_selector("#clip-1")
+        return page.locator("#clip-1").count()
+
+    eventually(page, ended)
     page.keyboard.press("Home")
     page.keyboard.press("Control+a")
-    eventually(page, lambda: page.locator("#chosen-count").inner_text() == f"{CLIPS} selected")
+    expect(page.locator("#chosen-count")).to_have_text(f"{CLIPS} selected")
 
 
 def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
@@ -714,11 +719,12 @@ def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
         else:
             route.continue_()
 
+    clip = int(page.locator(".card.current").get_attribute("data-id") or 0)
     page.route("**/api/clips/*", put_off)
     page.keyboard.press("2")
     page.wait_for_selector(".card.current[data-stars='2']")
-    eventually(page, lambda: not left[0])
-    assert page.locator(".toast.bad").count() == 0
+    eventually(page, lambda: server.studio.library.get(clip).stars == 2)
+    assert left == [0] and page.locator(".toast.bad").count() == 0
     left[0] = 1
     page.route("**/parts/clips*", put_off)
     page.locator("#text").fill("clip 01")
@@ -726,3 +732,86 @@ def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
     found = server.studio.library.count(text="clip 01")  # paths of this run may hold 01 too
     says(page, f"{found} clips")
     server.studio.library.undo()
+
+
+def test_changes_are_sent_in_order_and_none_is_lost_when_the_page_is_left(page: Page, server: Server) -> None:
+    library = server.studio.library
+    opened(page)
+    clip = int(page.locator(".card.current").get_attribute("data-id") or 0)
+    held: list[Route] = []
+    page.route(f"**/api/clips/{clip}", lambda route: held.append(route))
+    with page.expect_request("**/api/undo") as undone:
+        page.keyboard.press("4")
+        page.keyboard.press("5")
+        page.keyboard.press("Control+z")
+        for stars in (4, 5):
+            eventually(page, lambda: held)
+            route = held.pop()
+            assert route.request.post_data_json == {"stars": stars} and not held
+            route.continue_()
+    assert undone.value.response()
+    eventually(page, lambda: library.get(clip).stars == 4)
+    page.unroute_all()
+    page.evaluate("""() => {
+        const real = window.fetch;
+        let answered = false;
+        window.fetch = (...asked) => {
+            if (answered) return real(...asked);
+            answered = true;
+            return new Promise(() => {});
+        };
+    }""")
+    page.keyboard.press("2")
+    page.keyboard.press("k")
+    page.wait_for_selector(f"#clip-{clip}[data-verdict=keep]")
+    page.goto("/rate")
+    eventually(page, lambda: library.get(clip).verdict == "keep")
+    library.update(clip, stars=0, verdict="undecided")
+
+
+def test_answers_that_are_late_overwrite_nothing(page: Page, server: Server) -> None:
+    library = server.studio.library
+    holding: set[str] = set()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if urlsplit(route.request.url).path in holding:
+            held.append(route)
+        else:
+            route.continue_()
+
+    def held_one(path: str) -> Route:
+        eventually(page, lambda: held)
+        holding.remove(path)
+        return held.pop()
+
+    opened(page)
+    page.route(re.compile("/parts/|/api/clips/shapes"), hold)
+    holding |= {"/parts/facets"}
+    runs = library.count(ClipQuery(label="run"))
+    page.get_by_role("checkbox", name="run").check()
+    says(page, f"{runs} clips")
+    filters = held_one("/parts/facets")
+    holding |= {"/parts/clips"}
+    page.get_by_role("checkbox", name="walk").check()
+    found = held_one("/parts/clips")
+    with page.expect_response("**/parts/facets*"):
+        filters.continue_()
+    with page.expect_response("**/parts/facets*"):
+        found.continue_()
+    says(page, f"{runs + library.count(ClipQuery(label='walk'))} clips")
+    expect(page.get_by_role("checkbox", name="walk")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="run")).to_be_checked()
+    library.update(7, stars=1)
+    holding |= {"/api/clips/shapes"}
+    page.locator("#grid").focus()
+    page.keyboard.press("Control+z")  # all is looked up again
+    looked_up = held_one("/api/clips/shapes")
+    page.locator("#text").fill('"clip 00"')
+    few = library.count(text='"clip 00"')
+    says(page, f"{few} clips")
+    with page.expect_response("**/api/clips/shapes*"):
+        looked_up.continue_()
+    page.wait_for_function(LOADED)
+    says(page, f"{few} clips")
+    expect(page.locator("#grid .card")).to_have_count(few)

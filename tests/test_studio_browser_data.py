@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.studio.app import Address, Server
 from footage.studio.uploads import PromisedFile
@@ -43,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Iterator[S
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    with opened_page(browser, server.address, 20_000) as page:
+    with opened_page(browser, server.address) as page:
         yield page
 
 
@@ -71,7 +72,7 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     files = sorted(str(path.relative_to(sent)) for path in sent.rglob("*.mp4"))
     assert files == sorted(str(path.relative_to(videos)) for path in videos.rglob("*.mp4"))
     assert all((sent / name).read_bytes() == (videos / name).read_bytes() for name in files)
-    assert page.locator("[name=name]").input_value() == "people"
+    expect(page.locator("[name=name]")).to_have_value("people")
     make_data_set(page)
     page.wait_for_selector(".job")
     page.wait_for_selector("[data-dataset='data/people'] img", timeout=120_000)
@@ -81,7 +82,8 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     page.wait_for_function("() => document.querySelector('.film')?.naturalWidth > 0")
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.wait_for_selector("#rejected table")
-    assert "5 sources" in page.locator("main").inner_text() and page.locator("#rejected summary").count() == 1
+    expect(page.locator("main")).to_contain_text("5 sources", use_inner_text=True)
+    expect(page.locator("#rejected summary")).to_have_count(1)
     page.locator("[data-look]").click()
     page.wait_for_function("() => document.querySelector('#look video')?.readyState > 1")
     page.keyboard.press("Escape")
@@ -95,17 +97,17 @@ def test_a_closed_browser_is_gone_on_with_and_a_folder_here_is_chosen(page: Page
     server.studio.uploads.begin("1", [file])
     server.studio.uploads.write("1", file, 0, path.read_bytes()[:1000])  # then the browser was closed
     page.goto("/data")
-    assert page.locator(".waiting").count() == 1
+    expect(page.locator(".waiting")).to_have_count(1)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.method == "PUT" else None)
     drop(page, path)
     page.wait_for_selector("#sources li")
     assert all("offset=1000" in url for url in asked) and asked, "what had come was not sent again"
     assert (server.studio.uploads.folder / "1" / "1.mp4").read_bytes() == path.read_bytes()
-    assert page.locator(".waiting").count() == 0
+    expect(page.locator(".waiting")).to_have_count(0)
     page.locator("#browse").click()
     page.get_by_role("button", name=videos.parent.name, exact=True).click()
     page.get_by_role("button", name="Take people", exact=True).click()
-    assert page.locator("#sources li").count() == 2
+    expect(page.locator("#sources li")).to_have_count(2)
     page.select_option("[name=size]", "128")
     page.wait_for_function("() => /\\d+×\\d+/.test(document.querySelector('#suits')?.textContent)")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.library.library import Library
 from footage.studio.app import Address, Server
@@ -48,7 +50,6 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(base_url=server.address, **settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
         page.goto(address)
         page.wait_for_selector("#grid.placed .card")
         return page
@@ -60,7 +61,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
 
 def test_rows_show_whole_pictures_and_cells_are_filled(visit: Callable[..., Page], server: Server) -> None:
     page = visit()
-    page.wait_for_function("count => document.querySelectorAll('#grid .card').length === count", arg=len(SHAPES))
+    expect(page.locator("#grid .card")).to_have_count(len(SHAPES))
     rows: dict[float, list[Any]] = {}
     for picture in page.evaluate(PICTURES):
         assert picture["shown"] == pytest.approx(max(0.6, min(3, picture["shape"])), rel=0.02)
@@ -74,22 +75,24 @@ def test_rows_show_whole_pictures_and_cells_are_filled(visit: Callable[..., Page
         "() => new Set([...document.querySelectorAll('#grid .card')].map(c => c.style.width)).size === 1"
     )
     assert {round(picture["shown"], 1) for picture in page.evaluate(PICTURES)} == {1.3}
-    assert page.locator(".card img").first.evaluate("e => getComputedStyle(e).objectFit") == "cover"
+    expect(page.locator(".card img").first).to_have_css("object-fit", "cover")
     page.reload()
     page.wait_for_selector("#grid.placed .card")
     chosen = page.get_by_role("group", name="Layout").locator("[aria-pressed=true]")
-    assert chosen.get_attribute("data-layout") == "cells", "what was chosen is kept"
+    expect(chosen).to_have_attribute("data-layout", "cells")  # what was chosen is kept
     assert server.studio.library.shapes([3, 1, 99]) == [(3, 3.0), (1, 1.0)]
 
 
 def test_arrows_go_to_the_nearest_above_and_below(visit: Callable[..., Page]) -> None:
     page = visit()
+    expect(page.locator("#grid .card")).to_have_count(len(SHAPES))
     middles = {p["id"]: ((p["left"] + p["right"]) / 2, p["top"]) for p in page.evaluate(PICTURES)}
     page.locator("#grid").focus()
     page.keyboard.press("ArrowRight")
     here = len(SHAPES) - 1
     page.wait_for_selector(f"#clip-{here}.current")
     page.keyboard.press("ArrowDown")
+    page.wait_for_selector(f".card.current:not(#clip-{here})")
     there = int(page.locator(".card.current").get_attribute("data-id") or 0)
     below = [clip for clip, (_, top) in middles.items() if top == middles[there][1]]
     assert middles[there][1] > middles[here][1]
@@ -100,24 +103,23 @@ def test_a_card_offers_to_select_and_to_look_at_it(visit: Callable[..., Page]) -
     page = visit()
     card = page.locator("#clip-5")
     pick, enlarge = card.locator("[data-pick]"), card.locator("[data-enlarge]")
-    opacity = "element => getComputedStyle(element).opacity"
-    page.wait_for_function("() => getComputedStyle(document.querySelector('#clip-5 [data-pick]')).opacity === '0'")
+    expect(pick).to_have_css("opacity", "0")
     card.hover()
-    page.wait_for_function("() => getComputedStyle(document.querySelector('#clip-5 [data-enlarge]')).opacity === '1'")
+    expect(enlarge).to_have_css("opacity", "1")
     for part in (pick, enlarge):
         box = part.bounding_box()
         assert box and min(box["width"], box["height"]) >= 24
     pick.click()
     page.wait_for_selector("#clip-5[aria-selected=true]")
     page.locator("#clip-6 [data-pick]").click()
-    assert page.locator("#chosen-count").inner_text() == "2 selected"
+    expect(page.locator("#chosen-count")).to_have_text("2 selected")
     page.locator("#clip-6 [data-enlarge]").click()
     page.wait_for_selector("#loupe[open]")
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")  # nothing is selected then
     page.wait_for_selector("#chosen", state="hidden")
     page.mouse.move(0, 0)
-    assert page.locator("#clip-6 [data-pick]").evaluate(opacity) == "1", "shown on what has the keyboard's focus too"
+    expect(page.locator("#clip-6 [data-pick]")).to_have_css("opacity", "1")  # it has the keyboard's focus
 
 
 def swipe(page: Page, across: int) -> None:
@@ -169,6 +171,8 @@ ONE_LINE = """names => names.filter(name => [...document.querySelectorAll(name)]
 def test_toolbars_do_not_wrap_on_a_phone(visit: Callable[..., Page], locale: str) -> None:
     page = visit(locale=locale, **PHONE)
     page.locator("#clip-3 [data-pick]").tap()
+    page.wait_for_selector("#chosen:not([hidden])")
+    page.wait_for_selector("#facets fieldset", state="attached")
     assert page.evaluate(ONE_LINE, [".tools", "#chosen", ".rail"]) == []
     assert page.locator(".bar").bounding_box()["height"] < 110  # type: ignore[index]
     page.locator("#clip-4 .name").tap()
@@ -184,7 +188,6 @@ def test_toolbars_do_not_wrap_on_a_phone(visit: Callable[..., Page], locale: str
 def test_the_tour_is_shown_once_and_again_when_it_is_asked_for(visitor: Browser, server: Server) -> None:
     context = visitor.new_context(base_url=server.address, locale="en-GB", reduced_motion="reduce")
     page = context.new_page()
-    page.set_default_timeout(15_000)
     try:
         page.goto("/clip/1")
         assert not page.locator("#tour").is_visible(), "somebody was sent to a clip"
@@ -193,16 +196,17 @@ def test_the_tour_is_shown_once_and_again_when_it_is_asked_for(visitor: Browser,
         tour.wait_for()
         for _ in range(5):  # what is behind cannot be reached
             page.keyboard.press("Tab")
-            inside = "() => document.activeElement === document.body || !!document.activeElement.closest('#tour')"
+            inside = "() => document.activeElement === document.body || !!document.activeElement?.closest('#tour')"
             assert page.evaluate(inside)
         seen = []
-        for _ in range(5):
+        for number in range(5):
+            expect(page.locator("#tour-place")).to_have_text(re.compile(rf"^\D*{number + 1}\b"))
             seen.append(page.locator("#tour h2:visible").inner_text())
-            assert page.locator(".rail a.shown").count() == 1
+            expect(page.locator(".rail a.shown")).to_have_count(1)
             page.locator("#tour [data-turn='1']").click()
         assert len(set(seen)) == 5
         page.wait_for_selector("#tour", state="hidden")
-        assert page.locator(".rail a.shown").count() == 0
+        expect(page.locator(".rail a.shown")).to_have_count(0)
         page.reload()
         page.wait_for_selector("#grid.placed .card")
         assert not page.locator("#tour").is_visible(), "it is shown once"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.errors import ConfigError, FootageError, LibraryError
 from footage.library.library import Library
@@ -227,15 +228,15 @@ def test_effects_are_put_together_in_a_browser(browser: Browser, tmp_path: Path)
             items = page.locator("#effects .chain > li")
             items.nth(1).locator("[data-shift='-1']").focus()
             page.keyboard.press("Enter")
-            assert items.nth(0).get_attribute("data-kind") == "reframe"
-            assert "now part 1 of 2" in page.inner_text("#effects [data-told]")
+            expect(items.nth(0)).to_have_attribute("data-kind", "reframe")
+            expect(page.locator("#effects [data-told]")).to_contain_text("now part 1 of 2")
             items.nth(0).locator("[data-knob=shape]").fill("1:1")
             page.click("#effects [data-preview]")
             page.wait_for_function("() => document.querySelector('#effects video')?.readyState > 1")
             page.click("#effects [data-save=new]")
             page.wait_for_url("**/clip/2")
             page.wait_for_selector("#effects[data-edited]")
-            assert items.count() == 2
+            expect(items).to_have_count(2)
             items.nth(0).locator("[data-drop]").click()
             page.click("#effects [data-save=change]")
             page.wait_for_function("() => document.querySelector('.facts')?.innerText.includes('160 × 96')")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from footage.studio.app import Address, Server
 
@@ -20,7 +21,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
     server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
     server.start()
     page = visitor.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB").new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     clicks = 0
 
     def click(role: str, name: str) -> None:
@@ -35,7 +36,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
         click("link", "Generate the first clips")
         page.locator("[name=seconds]").first.fill("0.5")  # shorter than what stands there, for the test's sake
         click("button", "Generate")
-        page.wait_for_selector(".job.done", timeout=60_000)
+        page.wait_for_selector(".job.done", timeout=120_000)
         click("link", "Library")
         page.wait_for_selector("#grid.placed .card")
         clicks += 2
@@ -44,7 +45,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
         page.wait_for_selector(".card[data-stars='5']")
         clicks += 1
         page.locator(".pill", has_text="5★").click()
-        page.wait_for_function("() => document.querySelector('#total')?.textContent === '1 clip'")
+        expect(page.locator("#total")).to_have_text("1 clip")
         click("button", "Export")
         with page.expect_download() as waiting:
             click("button", "Zip: clips and tables")
@@ -59,7 +60,6 @@ def test_a_token_that_is_pasted_into_the_open_entrance_is_taken(browser: Browser
     server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
     server.start()
     page = browser.new_page()
-    page.set_default_timeout(15_000)
     try:
         page.goto(f"{server.address}enter")
         page.wait_for_function("() => document.activeElement?.name === 'token'")

@@ -17,17 +17,18 @@ from urllib.parse import urlencode
 import numpy as np
 import opentimelineio as otio
 import pytest
+from playwright.sync_api import expect
 
 from footage.config import differences
 from footage.config.presets import preset, tiny
 from footage.studio.app import Address, Server
 from tests.clips import moving, write
-from tests.studios import drop, make_data_set, opened_page
+from tests.studios import drop, eventually, make_data_set, opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE = 120_000
+PATIENCE = 240_000
 """Milliseconds for what a process does that has to start first."""
 TINY = preset("stream-32")
 KNOBS = {name: value for name, (_, value) in differences(TINY, tiny(TINY)).items() if value is not None}
@@ -79,21 +80,20 @@ def make_a_data_set_and_read_its_audit(page: Page, videos: Path) -> None:
     make_data_set(page)
     page.wait_for_selector("[data-dataset='data/moving'] img")
     page.get_by_role("link", name="Audit", exact=True).first.click()
-    assert f"{JUDGED} sources" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text(f"{JUDGED} sources", timeout=PATIENCE)
     page.get_by_role("link", name="Train on it").first.click()
     page.wait_for_url(re.compile(r"/training.*data=data(/|%2F)moving"))
 
 
 def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
-    from playwright.sync_api import expect
-
     page.goto("/training")
     page.get_by_role("link", name="New training").first.click()
     expect(page.locator(".preset:has(input:checked)")).to_contain_text("suits these data", timeout=PATIENCE)
     page.goto(f"/training/new?{urlencode([('knob', f'{name}:{value}') for name, value in KNOBS.items()])}")
     page.locator("[data-knob='gan.r1']").wait_for()
     page.get_by_label("Search").fill("learning rate")
-    assert page.locator("[data-knob='gan.lr']").is_visible() and not page.locator("[data-knob='gan.r1']").is_visible()
+    expect(page.locator("[data-knob='gan.lr']")).to_be_visible()
+    expect(page.locator("[data-knob='gan.r1']")).to_be_hidden()
     page.locator("[data-knob='gan.lr']").fill("0.001")
     page.locator("[name=run]").fill("first")
     page.locator("[name=amount]").fill("1000000")
@@ -107,7 +107,7 @@ def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
     expect(page.locator("#state .run-state")).to_have_text("Stopped", timeout=PATIENCE)
     video = page.locator("#sheets video")
     expect(video).to_be_visible(timeout=PATIENCE)
-    page.wait_for_function("video => video.readyState > 1", arg=video.element_handle())
+    page.wait_for_function("() => document.querySelector('#sheets video')?.readyState > 1")
     (stored,) = [entry for entry in server.studio.catalog.runs() if entry.name == "runs/first"]
     page.locator("#extend [name=amount]").fill("16")
     page.locator("#extend [name=unit]").select_option("clips")
@@ -130,8 +130,6 @@ def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
 
 
 def judge_and_make_twenty_of_sixty_by_taste(page: Page, server: Server, videos: Path) -> None:
-    from playwright.sync_api import expect
-
     library = server.studio.library
     page.goto("/")
     page.locator("#file").set_input_files(sorted(videos.glob("*.mp4")))
@@ -144,6 +142,7 @@ def judge_and_make_twenty_of_sixty_by_taste(page: Page, server: Server, videos: 
             page.keyboard.press("ArrowRight")
         page.keyboard.press("k" if library.get(number + 1).title.startswith("bright") else "x")
     page.wait_for_selector(f"#clip-{JUDGED}:not([data-verdict=undecided])")
+    eventually(page, lambda: all(library.get(number + 1).verdict != "undecided" for number in range(JUDGED)))
     page.goto("/generate?model=runs/first")
     page.locator("#generate [name=model]").select_option("runs/first")
     page.locator("#generate [name=count]").fill("20")
@@ -158,12 +157,9 @@ def judge_and_make_twenty_of_sixty_by_taste(page: Page, server: Server, videos: 
 
 def made_by(page: Page, server: Server, kind: str) -> list[int]:
     """Wait until the last job, which is of this kind, is done; return the clips that it has made."""
-    for _ in range(PATIENCE // 100):
-        job = server.studio.library.jobs.all()[0]
-        if job.kind == kind and job.state == "done":
-            return list(job.result["clips"])
-        page.wait_for_timeout(100)
-    raise AssertionError(job)
+    last = server.studio.library.jobs.all
+    eventually(page, lambda: (last()[0].kind, last()[0].state) == (kind, "done"), seconds=PATIENCE / 1000)
+    return list(last()[0].result["clips"])
 
 
 def make_one_larger_join_two_export_all(page: Page, server: Server) -> None:

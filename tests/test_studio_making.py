@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from footage.library.additions import ClipDetails
@@ -382,19 +383,18 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     context = browser.new_context(base_url=server.address, locale="en-GB", viewport={"width": 360, "height": 780})
     page, errors = context.new_page(), list[str]()
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(30_000)
     page.goto("/generate?model=tiny")
     page.locator(".cell").nth(11).wait_for()
     page.locator(".cell").nth(5).click()
-    assert page.locator("#generate [name=seed]").input_value() == "5"
+    expect(page.locator("#generate [name=seed]")).to_have_value("5")
     page.locator("#preview [data-vary=motion]").click()
     page.get_by_label("Take Motion seed 7").click()
-    assert page.locator("#generate [name=motion_seed]").input_value() == "7"
+    expect(page.locator("#generate [name=motion_seed]")).to_have_value("7")
     page.locator("#generate [name=to_seed]").fill("20")
     page.locator("#generate [name=to_seed]").blur()
     page.locator("#preview [data-vary=seeds]").click()
     page.get_by_label("Take Seed 8", exact=True).click()
-    assert page.locator("#generate [name=to_seed]").input_value() == "23"
+    expect(page.locator("#generate [name=to_seed]")).to_have_value("23")
     page.locator("[name=tags]").fill("one, two")
     page.locator("[name=novel]").check()
     page.locator("[data-rename='1']").click()
@@ -409,18 +409,20 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     page.goto("/generate")
     page.locator("#presets").select_option("mine")
     page.wait_for_url("**preset=mine")
-    assert page.locator("#generate [name=motion_seed]").input_value() == "7"
-    assert page.locator("[name=tags]").input_value() == "one, two" and page.locator("[name=novel]").is_checked()
+    expect(page.locator("#generate [name=motion_seed]")).to_have_value("7")
+    expect(page.locator("[name=tags]")).to_have_value("one, two")
+    expect(page.locator("[name=novel]")).to_be_checked()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.goto("/clip/1")
     page.locator("#make-trim summary").click()
-    page.evaluate("document.querySelector('video').pause()")
+    page.evaluate("document.querySelector('video')?.pause()")
     for frame, key in ((3, "i"), (8, "o")):
         page.locator(".scrub").evaluate("(e, frame) => { e.value = frame; e.dispatchEvent(new Event('input')) }", frame)
         page.wait_for_function(f"() => document.querySelector('.place')?.textContent.startsWith('{frame + 1} ')")
-        page.wait_for_timeout(100)
+        page.wait_for_function("() => document.querySelector('video')?.seeking === false")
         page.keyboard.press(key)
-    assert [page.locator(f"#make-trim [name={end}]").input_value() for end in ("first", "last")] == ["4", "9"]
+    expect(page.locator("#make-trim [name=first]")).to_have_value("4")
+    expect(page.locator("#make-trim [name=last]")).to_have_value("9")
     page.locator("#make-trim button.primary").click()
     page.locator("#more + #jobs .job").wait_for()
     context.close()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import psutil
 import pytest
 from fastapi import FastAPI
+from playwright.sync_api import expect
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
@@ -40,6 +41,7 @@ from footage.training.run_folder import DataNote, RunFolder, write_config
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.people import BASE, PASSWORD, QUICK, make_accounts, sign_in
+from tests.studios import LOADED
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -596,7 +598,7 @@ def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Pa
     page, guest = (context.new_page() for context in contexts)
     try:
         for context in contexts:
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(60_000)
         page.goto("/")
         page.fill("[name=name]", "administer")
         page.fill("[name=password]", "wrong password")
@@ -614,25 +616,26 @@ def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Pa
         page.wait_for_selector("[data-asks^='DELETE /api/invitations']")
 
         guest.goto(link)
-        assert link.partition("#")[2] not in guest.url, "it does not stay in sight"
+        guest.wait_for_url(lambda address: link.partition("#")[2] not in address)  # it does not stay in sight
         guest.fill("[name=name]", "Ann")
         guest.fill("[name=password]", PASSWORD)
         guest.click("#join button")
         guest.wait_for_url(server.address)
         guest.goto("/clip/1")
+        expect(guest.locator("a[download]").first).to_be_visible()
+        assert guest.get_attribute("#tags", "readonly") is not None
         assert not guest.is_visible("button.star") and not guest.is_visible("button[data-bin]")
-        assert guest.is_visible("a[download]") and guest.get_attribute("#tags", "readonly") is not None
         assert not guest.locator("nav a[href='/generate']").count()
         least = LeastRoles(all_routes())
         for address in ("/data", "/data/audit?name=data/moving", "/activity", "/training", "/models", "/reports"):
             guest.goto(address)
-            guest.wait_for_selector("h1")
+            guest.wait_for_function(LOADED)
             for method, path in guest.evaluate(OFFERED):
                 assert least.find(method, path.partition("?")[0])[1] <= Role.look, (address, method, path)
 
         page.reload()
         page.select_option("[data-account='5'] select", "rate")
-        page.wait_for_selector(".toast")
+        expect(page.locator(".toast")).to_have_text("Saved")
         guest.goto("/clip/1")
         guest.locator("button.star").nth(3).click()
         guest.wait_for_selector("button.star[aria-pressed=true]")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from footage.library.additions import ClipDetails
@@ -193,11 +194,12 @@ def test_a_figure_speaks_in_a_browser_by_keyboard(browser: Browser, folder: Path
     server = Server(folder / "library", folder / "models", Address(port=0), speech=speech)
     server.start()
     try:
-        with opened_page(browser, server.address, 30_000) as page:
+        with opened_page(browser, server.address, 120_000) as page:
             page.goto("/talk")
             page.focus("[name=way][value=audio]")
             page.keyboard.press("ArrowRight")
-            assert page.locator("[name=text]").is_visible() and not page.locator("[name=sent]").is_visible()
+            expect(page.locator("[name=text]")).to_be_visible()
+            expect(page.locator("[name=sent]")).to_be_hidden()
             page.keyboard.press("Tab")
             page.keyboard.type("Good morning.")
             page.keyboard.press("Tab")
@@ -205,16 +207,17 @@ def test_a_figure_speaks_in_a_browser_by_keyboard(browser: Browser, folder: Path
             page.keyboard.press("Enter")
             page.wait_for_selector("#spoken:not([hidden]) video[src*='/api/clips/']")
             video = page.locator("#spoken video")
-            video.evaluate("v => v.readyState >= 2 || new Promise((r) => { v.addEventListener('loadeddata', r); })")
+            page.wait_for_function("() => document.querySelector('#spoken video')?.readyState >= 2")
             seconds, pixels, muted = video.evaluate("v => [v.duration, v.videoWidth, v.muted]")
             assert seconds == pytest.approx(13 * SECONDS, abs=0.15) and (pixels, muted) == (16, False)
             page.check("[name=way][value=script]")
-            assert page.locator(".figure").count() == 2 and page.locator(".figure").nth(1).is_visible()
+            expect(page.locator(".figure")).to_have_count(2)
+            expect(page.locator(".figure").nth(1)).to_be_visible()
             with page.expect_file_chooser() as chosen:
                 page.locator(".figure").nth(1).locator("[data-send-still]").click()
             chosen.value.set_files(folder / "bob.png")
             page.locator(f".figure img[src='/api/clips/{OTHER}/thumbnail']").wait_for()  # it is known already
-            assert page.locator("[name=still]").nth(1).input_value() == str(OTHER)
+            expect(page.locator("[name=still]").nth(1)).to_have_value(str(OTHER))
             page.set_viewport_size({"width": 400, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= 400
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
-import threading
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import opentimelineio as otio
 import pytest
+from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from footage.commands.main import main
@@ -31,7 +32,7 @@ from footage.studio.security import Keys
 from footage.studio.state import Studio
 from tests.clips import add_sound, moving, write
 from tests.sounds import play
-from tests.studios import client_of, opened_page, work_off
+from tests.studios import client_of, eventually, opened_page, work_off
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -276,21 +277,14 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 @pytest.mark.timeout(600)
 def test_from_the_library_to_an_exported_film_in_a_browser(page: Page, server: Server) -> None:
     """A timeline is made by mouse and keyboard, looked at, undone, and written as a film."""
-    from playwright.sync_api import expect
-
     timelines = server.studio.library.timelines
 
     def parts() -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = timeline_json(timelines.get("Holiday"))["parts"]
         return rows
 
-    def eventually(expected: list[dict[str, Any]]) -> None:
-        waits = threading.Event()
-        for _ in range(600):
-            if parts() == expected:
-                return
-            waits.wait(0.05)
-        assert parts() == expected
+    def become(expected: list[dict[str, Any]]) -> None:
+        eventually(page, lambda: parts() == expected)
 
     page.goto("/timeline")
     page.get_by_role("button", name="New timeline").first.click()
@@ -300,25 +294,25 @@ def test_from_the_library_to_an_exported_film_in_a_browser(page: Page, server: S
     page.get_by_role("button", name="Add sea").drag_to(page.locator(".track"))
     page.get_by_role("button", name="Add cat").click()
     page.get_by_role("button", name="Add snow").press("Enter")
-    eventually([{"clip": 1}, {"clip": 2}, {"clip": 3}])
+    become([{"clip": 1}, {"clip": 2}, {"clip": 3}])
     page.locator("[data-part='2']").drag_to(page.locator("[data-part='0']"), target_position={"x": 4, "y": 40})
-    eventually([{"clip": 3}, {"clip": 1}, {"clip": 2}])
+    become([{"clip": 3}, {"clip": 1}, {"clip": 2}])
     page.locator("[data-part='0']").press("Shift+ArrowRight")
-    eventually([{"clip": 1}, {"clip": 3}, {"clip": 2}])
+    become([{"clip": 1}, {"clip": 3}, {"clip": 2}])
     expect(page.locator("#told")).to_have_text("snow: now part 2 of 3")
     page.locator("#part [name=first]").press("ArrowRight")
     page.locator("#part [name=last]").press("ArrowLeft")
-    eventually([{"clip": 1}, {"clip": 3, "first": 1, "last": 38}, {"clip": 2}])
+    become([{"clip": 1}, {"clip": 3, "first": 1, "last": 38}, {"clip": 2}])
     page.locator("[data-joint='1']").click()
     page.locator("#part [name=kind]").select_option("circleopen")
     page.locator("#part [name=joint]").fill("0.4")
     page.locator("#part [name=joint]").press("Tab")
     joined = [{"clip": 1}, {"clip": 3, "first": 1, "last": 38, "transition": {"kind": "circleopen", "seconds": 0.4}}]
-    eventually([*joined, {"clip": 2}])
+    become([*joined, {"clip": 2}])
     page.locator("[data-part='2']").press("Delete")
-    eventually(joined)
+    become(joined)
     page.locator(".toast [data-undo]").click()
-    eventually([*joined, {"clip": 2}])
+    become([*joined, {"clip": 2}])
     expect(page.locator("#length")).to_contain_text("3 parts")
     page.locator("#film [name=music]").select_option("tune:procession")
     page.locator("[data-play]").click()
@@ -341,18 +335,17 @@ def test_the_page_fits_a_phone_and_is_read_by_keyboard(browser: Browser, server:
     page.set_default_timeout(PATIENCE)
     page.goto("/timeline?name=Phone")
     page.locator("[data-part='0']").press("ArrowRight")
-    assert page.evaluate("document.activeElement.dataset.part") == "1"
+    expect(page.locator("[data-part='1']")).to_be_focused()
+    expect(page.locator("#part [name=title]")).to_have_value("End")
+    expect(page.locator("[data-part='1']")).to_have_attribute("aria-label", re.compile("共 2 段"))
+    expect(page.locator("#strip button").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert page.locator("#part [name=title]").input_value() == "End"
-    assert "共 2 段" in str(page.locator("[data-part='1']").get_attribute("aria-label"))
     context.close()
 
 
 def test_what_was_queued_behind_a_refused_change_is_dropped_and_a_lost_connection_is_outlived(
     browser: Browser, server: Server
 ) -> None:
-    from playwright.sync_api import expect
-
     timelines = server.studio.library.timelines
     timelines.save("Both", Timeline((TimelinePart(title="a"),)))
     context = browser.new_context(base_url=server.address)
@@ -361,25 +354,25 @@ def test_what_was_queued_behind_a_refused_change_is_dropped_and_a_lost_connectio
     page.goto("/timeline?name=Both")
     page.wait_for_selector("#track [data-part='0']")
 
-    def titles_become(*expected: str) -> None:
-        for _ in range(200):
-            titles = [part.title for part in timelines.get("Both").parts]
-            if titles == list(expected):
-                return
-            page.wait_for_timeout(50)
-        raise AssertionError(titles)
+    def titles() -> list[str | None]:
+        return [part.title for part in timelines.get("Both").parts]
 
     theirs = Timeline((TimelinePart(title="theirs"),))
     timelines.save("Both", theirs)
-    page.evaluate("for (const _ of [1, 2, 3]) document.querySelector('[data-title]').click()")
+    written: list[str] = []
+    page.on("request", lambda request: written.append(request.url) if request.method == "PUT" else None)
+    page.evaluate("for (const _ of [1, 2, 3]) document.querySelector('[data-title]')?.click()")
     expect(page.locator("#track [data-part]")).to_have_count(1)
-    page.wait_for_timeout(300)
+    expect(page.locator("#track [data-part]")).to_contain_text("theirs")
     assert timelines.get("Both") == theirs
     context.set_offline(True)
-    page.locator("[data-title]").click()
-    page.wait_for_timeout(300)
-    assert page.locator("#track [data-part]").count() == 2
+    with page.expect_event(
+        "requestfailed", lambda request: "/api/timelines" in request.url and request.method == "GET"
+    ):
+        page.locator("[data-title]").click()  # it is not kept, and what is kept cannot be looked up
+    expect(page.locator("#track [data-part]")).to_have_count(2)
     context.set_offline(False)
     page.locator("[data-title]").click()
-    titles_become("theirs", "Title", "Title")
+    eventually(page, lambda: titles() == ["theirs", "Title", "Title"])
+    assert len(written) == 3, "of the first three changes one was sent"
     context.close()

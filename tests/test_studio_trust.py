@@ -190,7 +190,7 @@ def test_a_source_is_erased_by_keyboard(browser: Browser, studio: Studio, tmp_pa
     server.studio.worker.close()
     server.start()
     try:
-        with opened_page(browser, server.address, 30_000) as page:
+        with opened_page(browser, server.address) as page:
             page.goto("/data/audit?name=data")
             page.focus("#erase [name=source]")
             page.keyboard.type(SOURCE)
@@ -201,7 +201,7 @@ def test_a_source_is_erased_by_keyboard(browser: Browser, studio: Studio, tmp_pa
             assert found["violations"] == []
             for _ in range(9):
                 page.keyboard.press("Tab")
-                if page.evaluate("document.activeElement.name") == "typed":
+                if page.evaluate("document.activeElement?.name") == "typed":
                     break
             page.keyboard.type(SOURCE)
             page.keyboard.press("Enter")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fastapi import HTTPException
+from playwright.sync_api import expect
 
 from footage.data import phantoms
 from footage.data.ingest.volumes import read_volume
@@ -333,7 +334,7 @@ SHOWN = "() => document.querySelector('[data-state]')?.textContent === ''"
 
 def crosshair(page: Page) -> tuple[int, ...]:
     """Return the voxel that the planes go through: slice, row, column."""
-    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     names = ("axial", "coronal", "sagittal")
     return tuple(int(page.locator(f"[data-plane={name}] input").input_value()) for name in names)
 
@@ -349,7 +350,7 @@ def test_planes_are_linked_and_show_their_values_through_the_window(
 ) -> None:
     (volume,) = read_nifti(folder / "made.nii.gz")
     depth, height, width = SHAPE
-    with opened_page(browser, server.address, 30_000) as page:
+    with opened_page(browser, server.address) as page:
         page.goto("/clip/1")
         page.wait_for_function(SHOWN)
         code = """async (all) => { const { shade } = await import('/static/volume.js');
@@ -395,5 +396,5 @@ def test_planes_are_linked_and_show_their_values_through_the_window(
         page.goto("/data/volume?name=体")
         page.wait_for_function(SHOWN)
         page.get_by_role("link", name="Next volume").click()
+        expect(page.locator("h1")).to_have_text("Volume 2 of 体")
         page.wait_for_function(SHOWN)
-        assert page.locator("h1").text_content() == "Volume 2 of 体"

@@ -137,8 +137,24 @@ document.addEventListener("htmx:responseError", async ({ detail: { xhr, elt, tar
   if (elt.isConnected && target.isConnected) window.htmx.ajax("GET", pathInfo.finalRequestPath, { target });
 });
 
+// What changes clips is sent one after the other: the server does it in the order in which somebody did it, and what is undone
+// is the last of it. Whoever leaves the page waits for nothing.
+const ORDERED = /^\/api\/(clips(\/(\d+|bulk|bin|restore|purge))?|albums.*|undo|redo)$/;
+let isLeft = false;
+const pageLeft = new Promise((resolve) => { addEventListener("pagehide", () => { isLeft = true; resolve(); }); });
+let before = Promise.resolve();
+export const arrived = () => before; // when what has been changed is kept
+
 // Ask the interface; what it refuses is shown and thrown.
-export async function api(method, path, body, options = {}) {
+export function api(method, path, body, options = {}) {
+  if (method === "GET" || !ORDERED.test(path)) return send(method, path, body, options);
+  forgetUndo();
+  const answer = Promise.race([before, pageLeft]).then(() => send(method, path, body, { keepalive: isLeft, ...options }));
+  before = answer.catch(() => {});
+  return answer;
+}
+
+async function send(method, path, body, options) {
   const headers = { "X-CSRF-Token": csrf };
   if (body !== undefined && !(body instanceof Blob)) headers["Content-Type"] = "application/json";
   let answer;
@@ -157,7 +173,7 @@ export async function api(method, path, body, options = {}) {
     const session = await fetch("/api/session").then((said) => (said.ok ? said.json() : null), () => null);
     if (session && session.csrf !== csrf) {
       csrf = session.csrf;
-      return api(method, path, body, { ...options, again: true });
+      return send(method, path, body, { ...options, again: true });
     }
   }
   if (answer.ok && options.whole) return answer;

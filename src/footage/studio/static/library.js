@@ -1,6 +1,6 @@
 // The library's page: the grid, the loupe, triage by keyboard, the bar of what is selected, taking in and giving out.
 
-import { api, ask, drawStars, drawVerdict, intoAlbum, judged, message, removed, t, toast, typing, undo } from "./app.js";
+import { api, arrived, ask, drawStars, drawVerdict, intoAlbum, judged, message, removed, t, toast, typing, undo } from "./app.js";
 import { Grid } from "./grid.js";
 import { drawSound, hear, moves, play, preview, setSound, still } from "./player.js";
 
@@ -123,7 +123,10 @@ function fits({ stars, verdict }) {
   return verdict === undefined || !query.verdict || query.verdict === verdict;
 }
 
+let takenAway = 0; // times that clips were
+
 function takeAway(ids) {
+  takenAway++;
   grid.drop(ids);
   drawBar();
   drawTotal();
@@ -452,7 +455,13 @@ document.getElementById("filters").addEventListener("click", (event) => {
   const open = document.getElementById("facets").classList.toggle("open");
   event.currentTarget.setAttribute("aria-expanded", String(open));
 });
-document.getElementById("facets").addEventListener("click", async (event) => {
+// Filters that come late do not take back what was chosen meanwhile; with that they come again.
+const facets = document.getElementById("facets");
+const chosen = () => new URLSearchParams(new FormData(document.getElementById("query"))).toString();
+let asked = "";
+facets.addEventListener("htmx:beforeRequest", () => { asked = chosen(); });
+facets.addEventListener("htmx:beforeSwap", (event) => { if (asked !== chosen()) event.detail.shouldSwap = false; });
+facets.addEventListener("click", async (event) => {
   const name = event.target.closest("[data-forget-view]")?.dataset.forgetView;
   if (name) { await api("DELETE", `/api/views/${encodeURIComponent(name)}`); gone(name); }
   const album = event.target.closest("[data-delete-album]");
@@ -539,8 +548,8 @@ async function followImport(id) {
   let job;
   do {
     await new Promise((resolve) => { setTimeout(resolve, 1000); });
-    job = await api("GET", `/api/jobs/${id}`, undefined, { quiet: true });
-  } while (job.ended === null);
+    job = await api("GET", `/api/jobs/${id}`, undefined, { quiet: true }).catch((error) => { if (error.status) throw error; }); // without a connection it goes on
+  } while (!job || job.ended === null);
   if (job.state === "failed") toast(message(job.message), true);
   if (job.state !== "done") return;
   const { added, known, refused, told } = job.result;
@@ -556,15 +565,26 @@ addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => { event.preventDefault(); dragged = 0; drop.classList.remove("on"); taken([...event.dataTransfer.files]); });
 
 function renew() {
-  window.htmx.ajax("GET", `/parts/clips${location.search}`, { target: "#results" });
+  window.htmx.ajax("GET", `/parts/clips${location.search}`, { source: "#results", target: "#results" });
 }
 
-// What is shown is looked up again, and the place in the grid stays.
+// What is shown is looked up again, when what was changed is kept, and the place in the grid stays. An answer that is late, as
+// something else is looked for, or clips were taken away, is none.
+let refreshes = 0;
+let staying = true;
 async function refresh(stay = false) {
+  staying &&= stay;
   if (!grid) return renew();
-  const [here, before, whole] = [grid.id, new Set(grid.ids), grid.whole];
+  const [mine, turn] = [grid, ++refreshes];
   const limit = Math.max(LISTED, grid.ids.length);
-  const ids = await listedAfter(grid, null, limit);
+  let ids, taken;
+  do {
+    await arrived();
+    taken = takenAway;
+    ids = await listedAfter(mine, null, limit);
+    if (mine !== grid || turn !== refreshes) return;
+  } while (taken !== takenAway);
+  const [here, before, whole] = [grid.id, new Set(grid.ids), grid.whole];
   if (!ids.length) return renew();
   grid.whole = ids.length < limit;
   grid.element.dataset.total = "";
@@ -572,7 +592,8 @@ async function refresh(stay = false) {
   counted(grid);
   // What came back is looked at; of a list that was not whole, what stands behind its last clip was there before.
   const listed = whole ? ids : ids.slice(0, ids.findLastIndex((id) => before.has(id)));
-  grid.current = Math.max(0, ids.indexOf((stay ? undefined : listed.find((id) => !before.has(id))) ?? here));
+  grid.current = Math.max(0, ids.indexOf((staying ? undefined : listed.find((id) => !before.has(id))) ?? here));
+  staying = true;
   await grid.renew(ids);
   if (loupe.open) drawLoupe();
   document.body.dispatchEvent(new CustomEvent("clips"));
