@@ -31,6 +31,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 from library_faults import make_clips
 
 from footage.config import differences
@@ -313,6 +314,9 @@ def main() -> None:
         if options.training:
             wrong += train_and_kill(folder, options.training, options.seed)
         print(f"{options.training} kills while a model was trained or measured")
+        # Processes of killed servers end by themselves, and write until then.
+        while any(scratch in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])):
+            time.sleep(0.1)
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
     print(json.dumps({"wrong": len(wrong)}))
     sys.exit(bool(wrong))

@@ -83,9 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """What a test draws, without a generator of its own, is the same whichever tests were run before it."""
+    """No test finds what others have left in its process: numbers drawn of PyTorch's own generator, files in memory."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(0)
+    if (memory := sys.modules.get("fsspec.implementations.memory")) is not None:
+        memory.MemoryFileSystem.store.clear()
+        memory.MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 def _chromium() -> str | None:

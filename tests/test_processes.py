@@ -56,7 +56,7 @@ def weights(run: Path) -> torch.Tensor:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run of 16 clips by two processes, and what they said."""
     run = tmp_path_factory.mktemp("processes") / "two"
-    said = subprocess.run(command(run, 16), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    said = subprocess.run(command(run, 16), env=ENVIRONMENT, capture_output=True, text=True, timeout=280)
     assert said.returncode == 0, said.stderr
     return run, said.stdout
 
@@ -95,7 +95,7 @@ def test_two_processes_that_divide_the_networks_go_on_for_one_and_it_for_them(tm
     run = tmp_path / "run"
     footage.train("shapes", CONFIG, out=run, clips=4, quiet=True)
     more = ("--strategy", "fsdp", "--evaluate-every", "8", "--evaluate-clips", "8", "--train.snapshot-clips", "8")
-    said = subprocess.run(command(run, 12, 2, *more), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    said = subprocess.run(command(run, 12, 2, *more), env=ENVIRONMENT, capture_output=True, text=True, timeout=280)
     assert said.returncode == 0, said.stderr
     assert "at 4 clips" in said.stdout and "networks divided among them" in said.stdout
     assert len(list((run / "samples").glob("*.png"))) == 2
@@ -256,7 +256,7 @@ def test_a_machine_without_the_data_is_named_and_nothing_is_begun(tmp_path: Path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
     )
     words = " ".join(said.stderr.split())
     assert said.returncode != 0
@@ -272,7 +272,7 @@ def test_a_full_disk_ends_all_and_keeps_the_last_state(tmp_path: Path, two: tupl
     limit = "import resource, signal, sys, os; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); os.execv(sys.argv[1], sys.argv[1:])"
     line = [sys.executable, "-c", limit, *command(run, 10**7)]
-    said = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    said = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=280)
     words = " ".join(said.stderr.split())
     assert said.returncode == 2 and "the disk cannot take the state" in words, words
     assert re.search(r"process 0 of the training, on \S+, failed \(2\): put right what is said above", words)
