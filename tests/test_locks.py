@@ -297,7 +297,7 @@ def test_what_is_learned_of_locked_clips_is_locked_and_used_as_before(
 def test_volumes_are_ingested_into_a_locked_folder_and_again(tmp_path: Path) -> None:
     pytest.importorskip("nibabel")
     write_phantom(tmp_path / "scans" / "0.nii.gz", 0)
-    config = IngestConfig(height=20, width=16, spacing="40,18,22.5", min_frames=8, workers=0)
+    config = IngestConfig(height=20, width=16, spacing="40,18,22.5", min_frames=8, workers=0, heldout=0.0)
     given: dict[str, Any] = {"advise": False, "quiet": True}
     ingest((tmp_path / "scans",), tmp_path / "made", config, lock=True, yes=True, **given)
     write_phantom(tmp_path / "scans" / "1.nii.gz", 1)
