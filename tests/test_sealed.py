@@ -10,7 +10,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,21 +22,43 @@ import pytest
 from PIL import Image
 
 from footage import files
+from footage.commands.generate import react, sliders
 from footage.commands.train import ingest
 from footage.config import IngestConfig
+from footage.data.audit import Audit
+from footage.data.clips import DatasetClips
+from footage.data.ingest import pipeline
 from footage.data.ingest.arrays import CHUNK_BYTES, LaidOut, numpy_clips
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import scan
 from footage.data.ingest.workers import answer, part_job, rate_job, size_job
 from footage.data.locked_arrays import RUN, LockedArray, Pages
-from footage.errors import LockError
+from footage.errors import ConfigError, LockError
+from footage.evaluation import results
+from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.features.learned_training import train_evaluator
+from footage.evaluation.inputs import EvaluationInput
+from footage.evaluation.membership import PrivacyAuditor, write_privacy_page
+from footage.evaluation.protocols import EvaluationOptions, Protocol
+from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation, compile_report
+from footage.evaluation.report.page import write_report
+from footage.evaluation.results import Evaluation, Figure, Side
+from footage.evaluation.run import Evaluator
 from footage.files import locked
+from footage.generation.clip import Clip
+from footage.generation.cutting.shots import CutFinder
+from footage.generation.cutting.summary import survey
+from footage.generation.export import export_onnx
+from footage.generation.model import Model
+from footage.library.library import Library
+from footage.machines.local import memory_folder
 from footage.media.probe import open_video
 from footage.media.sound_features import listen
+from footage.models.checkpoint import compact
 from footage.training.estimate import Estimator
 from footage.trust import locks
 from tests.clips import moving, write
-from tests.models import FewShapes, tiny_config
+from tests.models import FewShapes, save_tiny_model, tiny_config
 from tests.sounds import play
 from tests.sounds import write as write_sound
 
@@ -264,3 +287,102 @@ def test_what_is_heard_and_drawn_of_something_locked_is_plain_nowhere(
         with watch.over(quick_key, b"IHDR") as found:
             assert Estimator.sheet_bytes(SimpleNamespace(data=str(place)), shown) > 0  # type: ignore[arg-type]
         assert bool(found) != hidden and watch.removed
+
+
+@pytest.fixture
+def hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A locked data set, model and library, opened, in a folder of their own; the test runs in another."""
+    config = IngestConfig(size="32x32", heldout=0.0, workers=0)
+    source, _ = made("npz", tmp_path / "source")
+    data = ingest((source,), tmp_path / "data", config, advise=False, lock=True, yes=True, quiet=True).dataset
+    save_tiny_model(tmp_path / "model", labels=())
+    locks.lock_folder(tmp_path / "model", "passphrase")
+    locks.lock_new(tmp_path / "library", "passphrase")
+    with Library(tmp_path / "library") as library:
+        clip = library.path(library.add(write(tmp_path / "a.mp4", moving(20, (32, 32), 1))).id)
+        files.write_bytes(clip.with_name("a.wav"), write_sound(tmp_path / "a.wav", noise(1, 40_000) / 255).read_bytes())
+        (tmp_path / "plain").mkdir()
+        monkeypatch.chdir(tmp_path / "plain")
+        yield {"data": data, "model": Model(tmp_path / "model"), "library": library, "clip": clip}
+
+
+REFUSED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "ingest": lambda given: pipeline.ingest([given["clip"]], "made"),
+    "Library.add": lambda given: Library("made").add(given["clip"]),
+    "Library.upload_path": lambda given: given["library"].upload_path("a.mp4"),
+    "export_onnx": lambda given: export_onnx(given["model"], Path("made")),
+    "compact": lambda given: (Path("there").mkdir(), compact(given["model"].folder, Path("there"))),
+    "train_evaluator": lambda given: train_evaluator(DatasetClips(given["data"]), Path("made.safetensors")),
+    "Audit.write": lambda given: Audit(given["data"]).write("audit.html"),
+    "Survey.save": lambda given: survey(given["clip"], CutFinder).save(Path("made.npz")),
+    "write_privacy_page": lambda given: write_privacy_page(
+        Path("made.html"),
+        SimpleNamespace(places=[given["model"].folder]),
+        SimpleNamespace(pairs=[]),  # type: ignore[arg-type]
+    ),
+    "PrivacyAuditor": lambda given: PrivacyAuditor(
+        given["model"],
+        EvaluationInput(str(given["data"].folder), "dataset", clips=DatasetClips(given["data"])),
+        count=2,
+        cache=FeatureCache(Path("features")),
+    ),
+    "Evaluator": lambda given: Evaluator(plan_of(given), EvaluationOptions(), FeatureCache(None)),
+    "compile_report": lambda given: compile_report(
+        "one",
+        [given["data"].folder],
+        Path("made.html"),
+        lambda *_: (None, plan_of(given)),  # type: ignore[arg-type, return-value]
+    ),
+    "react": lambda given: react(given["clip"].with_name("a.wav"), quiet=True),
+    "sliders": lambda given: sliders(given["model"].folder, quiet=True),
+}
+"""What would write something plain of what is locked, by functions of Python."""
+
+
+def plan_of(given: dict[str, Any]) -> Any:
+    sides = (given["model"].folder, given["data"].folder)
+    made, real = (SimpleNamespace(opened=SimpleNamespace(given=str(side))) for side in sides)
+    return SimpleNamespace(made=made, real=real, warnings=())
+
+
+def test_functions_of_python_refuse_what_commands_do(hidden: dict[str, Any]) -> None:
+    for name, refused in REFUSED.items():
+        with pytest.raises((ConfigError, LockError), match="is locked, and"):
+            refused(hidden)
+            pytest.fail(f"{name} writes it", pytrace=False)
+    written = [path for path in Path.cwd().rglob("*") if path.is_file()]
+    assert {path.name for path in written} <= {"library.sqlite", "library.sqlite-wal", "library.sqlite-shm"}
+
+
+def test_a_locked_clip_is_given_as_bytes_through_memory_alone(
+    tmp_path: Path, watch: Watch, quick_key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks.lock_new(tmp_path / "made", "passphrase")
+    path = write(tmp_path / "a.mp4", moving(20, (32, 32), 1))
+    files.write_bytes(tmp_path / "made" / "a.mp4", path.read_bytes())
+    with watch.over(quick_key, b"ftyp") as found:
+        assert Clip.of_video(path).video() and found[-1:] == ["clip.mp4"]
+    clip = Clip.of_video(tmp_path / "made" / "a.mp4")
+    if memory_folder() is not None:
+        with watch.over(quick_key, b"ftyp") as found:
+            assert b"ftyp" in clip.video()["bytes"][:12] and found == [] and not watch.removed
+    monkeypatch.setattr("footage.generation.clip.memory_folder", lambda: None)
+    with pytest.raises(LockError, match="no folder in memory"):
+        clip.video()
+
+
+def test_figures_of_what_is_locked_are_written_without_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    locks.lock_new(tmp_path / "data", "passphrase")
+    side = Side(str(tmp_path / "data"), "dataset", "data", "0" * 64, "train", 2, 2, 4, 32, 32, 3, 25.0, ("zebra",))
+    protocol = Protocol("own", "here", 2, 4)
+    motion = Figure("motion", "motion_ratio", "motion", 1.0, "one", "D", (), (), None, None, (2, 2), (), (1.0,))
+    figures = (replace(motion, note="zebra 0.61"),)
+    found = Evaluation(side, side, protocol, 0, (), "none", figures, (), None, (), (), "cpu", "footage")
+    results.write(Path("figures.json"), found)
+    write_report("report.html", EvaluationReport("one", (ReportedEvaluation("data", found),), "footage"))
+    for name in ("figures.json", "report.html", "report.json"):
+        assert "zebra" not in Path(name).read_text(encoding="utf-8")
+    plain = replace(found, made=replace(side, given="shapes"), real=replace(side, given="shapes"))
+    results.write(Path("figures.json"), plain)
+    assert "zebra" in Path("figures.json").read_text(encoding="utf-8")

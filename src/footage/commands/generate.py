@@ -23,7 +23,7 @@ from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import NOTICE, Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
-from footage.trust.locks import check_plain, lock_made_of
+from footage.trust.locks import check_plain
 from footage.trust.provenance import seal, unsigned
 
 if TYPE_CHECKING:
@@ -633,6 +633,8 @@ def react(
     from footage.models.reactions import reaction_to, told_tempo, write_reaction_page
 
     console, song = make_console(quiet), Path(song)
+    if to is None:
+        check_plain([song], "what is heard in it", "give --to with a place for it")
     target = check_ending(Path(f"{song.stem}-reaction.html") if to is None else to, ".html")
     if not 1 <= fps <= 1000:
         raise ConfigError(f"fps is {fps}", "give 1 to 1000")
@@ -672,6 +674,8 @@ def sliders(
 
     console = make_console(quiet)
     loaded = load(model, device)
+    if to is None:
+        check_plain([loaded.folder], "what it makes", "give --to with a place for it")
     target = check_ending(Path(f"{loaded.info.name}-sliders.png") if to is None else to, ".png")
     if count < 1:
         raise ConfigError(f"count is {count}", "give at least 1")
@@ -720,8 +724,8 @@ def compact(
     from footage.models.checkpoint import compact as write_compact
 
     console, to = make_console(quiet), Path(to)
-    with lock_made_of(to, [model_folder(model)], console.print), console.status("comparing what it makes"):
-        result = write_compact(model_folder(model), to, name, sources)
+    with console.status("comparing what it makes"):
+        result = write_compact(model_folder(model), to, name, sources, say=console.print)
     sizes = f"{result.bytes_before / 1e6:.2f} MB are {result.bytes / 1e6:.2f} MB now"
     change = f"{result.mean_change:.3f} of 255 grey levels, at most {result.largest_change:.0f}"
     console.print(f"{sizes}; what {result.info.name} makes changes by {change}: {to}")
@@ -774,7 +778,6 @@ def export(
         return written
     from footage.generation.export import clips_of, export_onnx, export_web
 
-    check_plain([model], "what is written", "unlock a copy of it first")
     loaded = load(model, "cpu")
     clips = None if data is None else clips_of(loaded.info.config, data, guide)
     with working(console, "writing") as say:

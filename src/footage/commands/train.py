@@ -17,7 +17,7 @@ from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError, counted
 from footage.files import describe_fault, locked
 from footage.machines import remote
-from footage.trust.locks import check_plain, lock_new
+from footage.trust.locks import lock_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,18 +68,13 @@ def ingest(
         keyring: with --lock, keep the key in the system's keyring, not a passphrase.
         yes: with --lock, agree that without the key everything is lost for good.
     """
+    from footage.data.ingest.pipeline import check_near
     from footage.data.ingest.pipeline import ingest as ingest_sources
     from footage.machines.cluster import connect
 
     console = make_console(quiet)
     if lock or locked.folder_of(to) is not None:
-        given = [str(place) for place in (*sources, to) if remote.address_of(place) is not None]
-        if given or on:
-            what = f'"{given[0]}" is an address' if given else f"on is {on}"
-            remedy = "copy it to this machine, and give no --on: parts of it would be plain elsewhere"
-            raise ConfigError(f"{what}, and the data set is locked", remedy)
-    else:
-        check_plain(sources, "the data set", "give --lock")
+        check_near([*sources, to], on)
     if lock and locked.folder_of(to) is None:
         with new_key(keyring, yes) as source:
             lock_new(to, source)

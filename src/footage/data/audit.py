@@ -20,7 +20,9 @@ from footage.data.clips import ONE_BY_ONE, named_one_by_one
 from footage.data.poisoning import find_in
 from footage.data.store import Dataset
 from footage.errors import counted
+from footage.files import locked
 from footage.pages.environment import write_page
+from footage.trust.locks import check_plain
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -275,7 +277,12 @@ class Audit:
         """Write the audit as one HTML page that needs nothing else: no network, no scripts.
 
         Beside it, as JSON, stands what was measured and cannot be read off the data: see `read_recommendation`.
+
+        Raises:
+            ConfigError: the data set is locked, and the page would lie elsewhere, where it is not.
         """
+        if self.dataset.is_locked and locked.folder_of(path) is None:
+            check_plain([self.dataset.folder], f'"{path}"', "print the audit: footage audit")
         rows = [list(row) for row in self.recommendation]
         files.write_json(Path(path).with_suffix(".json"), {"schema": SCHEMA, "recommendation": rows})
         return write_page(

@@ -212,6 +212,11 @@ class DatasetClips:
         self.name, self.fps, self.labels, self.content_hash = info.name, info.fps, info.labels, info.content_hash
         self.shape = (info.height, info.width, info.channels)
 
+    @property
+    def folder(self) -> Path:
+        """Where the data set is."""
+        return self.dataset.folder
+
     def spans(self, split: Split) -> list[Span]:
         numbers = {label: number for number, label in enumerate(self.labels)}
         spans = []

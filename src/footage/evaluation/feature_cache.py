@@ -50,6 +50,7 @@ from footage.evaluation.volume_features import (
 from footage.machines.cluster import Cluster
 from footage.metrics.clip_vectors import small_copies, small_shape
 from footage.metrics.distances import Rows, SelectedRows
+from footage.trust.locks import check_plain
 
 MOST_BYTES = 4 * 2**30
 """A cache that is larger loses what was not used for longest."""
@@ -160,6 +161,15 @@ class FeatureCache:
         self.used: set[str] = set()
         self._held = contextlib.ExitStack()
         """Folders of entries in use, locked (flock) so that no other evaluation removes them."""
+
+    def refuse(self, places: Sequence[Path | str]) -> None:
+        """Refuse to keep features of what is locked in files.
+
+        Raises:
+            ConfigError: one of the places is locked, and this cache is not `hidden`.
+        """
+        if self.held is None:
+            check_plain(places, "its features", "give FeatureCache(None, hidden=True)")
 
     def __enter__(self) -> FeatureCache:
         return self

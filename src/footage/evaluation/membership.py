@@ -50,6 +50,7 @@ from footage.models.base import Generates
 from footage.models.card import ModelInfo
 from footage.models.checkpoint import read_state
 from footage.pages.environment import write_page
+from footage.trust.locks import check_plain
 
 MOST = 512
 """Clips of each side that are looked at, at most."""
@@ -353,7 +354,7 @@ class PrivacyAuditor:
 
     Raises:
         ConfigError: the model makes no clips from nothing, there is nothing to compare with, or a network that was
-            named has trained the model.
+            named has trained the model; or something is locked, and the features would be kept in files.
     """
 
     def __init__(
@@ -369,6 +370,9 @@ class PrivacyAuditor:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model, self.cache, self.seed, self.say = model, cache, seed, say
+        self.places: list[Path | str] = [model.folder, *(side.given for side in (data, heldout) if side is not None)]
+        """What is compared, as it was given."""
+        cache.refuse(self.places)
         if not isinstance(model.sampler, Generates):
             raise model.unable("makes no clips from nothing")
         clip, info = model.info.config.clip, model.info
@@ -616,7 +620,12 @@ def impartial_networks(info: ModelInfo, names: Sequence[str], device: str) -> li
 
 
 def write_privacy_page(path: Path, auditor: PrivacyAuditor, audit: PrivacyAudit) -> Path:
-    """Write an audit as one page that needs nothing else, with the worst pairs side by side, which a click plays."""
+    """Write an audit as one page that needs nothing else, with the worst pairs side by side, which a click plays.
+
+    Raises:
+        ConfigError: something that was compared is locked.
+    """
+    check_plain(auditor.places, f'"{path}"', "ask for figures alone")
     shown = []
     with tempfile.TemporaryDirectory(prefix="footage-") as folder:
         for pair in audit.pairs:

@@ -24,6 +24,7 @@ from footage import files
 from footage.config import from_json
 from footage.errors import ConfigError, DatasetError, counted
 from footage.evaluation.protocols import Protocol
+from footage.files import locked
 from footage.pages.environment import format_figure
 
 SCHEMA = 1
@@ -292,8 +293,13 @@ class Evaluation:
 
 
 def write(path: Path, evaluation: Evaluation, hidden: bool = False) -> None:
-    """Write figures.json, atomically; of what is `hidden`, since it is locked, without names of labels and clips."""
-    if hidden:
+    """Write figures.json, atomically, as `fit_to_write` has it."""
+    files.write_json(path, asdict(fit_to_write(evaluation, hidden)))
+
+
+def fit_to_write(evaluation: Evaluation, hidden: bool = False) -> Evaluation:
+    """Return an evaluation as it may be written: of what is locked, or `hidden`, without names of labels and clips."""
+    if hidden or locked.folder_of(evaluation.made.given) or locked.folder_of(evaluation.real.given):
         made, real = (replace(side, labels=()) for side in (evaluation.made, evaluation.real))
         labels = {*evaluation.made.labels, *evaluation.real.labels}
         figures = [
@@ -305,7 +311,7 @@ def write(path: Path, evaluation: Evaluation, hidden: bool = False) -> None:
             pairs = [replace(pair, real="", made=pair.made if drawn else "") for pair in found.pairs]
             found = replace(found, pairs=tuple(pairs), copies=found.copies if drawn else ())
         evaluation = replace(evaluation, made=made, real=real, figures=tuple(figures), memorisation=found)
-    files.write_json(path, asdict(evaluation))
+    return evaluation
 
 
 def read(path: Path) -> Evaluation:

@@ -99,7 +99,7 @@ def evaluate(
     """
     hidden = any(locked.folder_of(side.opened.given) for side in (plan.made, plan.real))
     with FeatureCache(options.cache_folder, cluster, hidden=hidden) as cache:
-        return Evaluator(plan, options, cache, say=say).evaluation(None if hidden else to)
+        return Evaluator(plan, options, cache, say=say).evaluation(to)
 
 
 class Evaluator:
@@ -109,7 +109,7 @@ class Evaluator:
     name, where none are given.
 
     Raises:
-        ConfigError: a metric or network is not known.
+        ConfigError: a metric or network is not known; or a side is locked, and features would be kept in files.
         ModelError: a network's file is missing, damaged or another one.
     """
 
@@ -123,6 +123,9 @@ class Evaluator:
         say: Say = lambda _: None,
     ) -> None:
         self.plan, self.options, self.cache, self.say = plan, options, cache, say
+        self.places = [side.opened.given for side in (plan.made, plan.real)]
+        """What is compared, as it was given."""
+        cache.refuse(self.places)
         self.asked = asked_metrics(options)
         self.seconds, self.warnings = StepSeconds(), list(plan.warnings)
         self.floor = "none"
@@ -175,8 +178,12 @@ class Evaluator:
         return name in self.asked or not self.asked
 
     def evaluation(self, to: Path | None = None) -> Evaluation:
-        """Measure all of it; pictures of the nearest training clips are put beside a figures.json."""
+        """Measure all of it; pictures of the nearest training clips are put beside a figures.json.
+
+        Of what is locked none are.
+        """
         plan, options = self.plan, self.options
+        to = None if any(map(locked.folder_of, self.places)) else to
         figures, curves = list[Figure](), list[Curve]()
         if self.questions is not None and self.wants("fidelity"):
             self.say("measuring answers beside the truth")

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config.strict import checked_methods, fitting
-from footage.errors import MediaError, counted
+from footage.errors import LockError, MediaError, counted
+from footage.files import locked
+from footage.machines.local import memory_folder
 from footage.media.dicom import write_dicom
 from footage.media.encode import chunked, write_clip
 from footage.media.geometry import VolumeScale
@@ -171,8 +173,19 @@ class Clip:
                 yield Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame)  # grey: (H, W, 1) → (H, W)
 
     def video(self) -> dict[str, Any]:
-        """Return the clip as `datasets.Video` of Hugging Face stores one: an .mp4 file, as bytes."""
-        with tempfile.TemporaryDirectory() as folder:
+        """Return the clip as `datasets.Video` of Hugging Face stores one: an .mp4 file, as bytes.
+
+        It is written to a temporary file, in memory where the clip was read from something locked.
+
+        Raises:
+            LockError: it was, and this machine has no folder in memory.
+        """
+        hidden = any(map(locked.folder_of, self.sources))
+        place = memory_folder() if hidden else None
+        if hidden and place is None:
+            problem = f'"{self.sources[0]}" is locked, and this machine has no folder in memory (tmpfs)'
+            raise LockError(problem, "take the frames: Clip.array()")
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             return {"path": None, "bytes": self.save(Path(folder) / "clip.mp4").read_bytes()}
 
     def chunks(self) -> Iterator[Frames]:

@@ -33,6 +33,7 @@ from footage.models.base import Converts, Exports, Graph, Predicts, RunGraph
 from footage.models.generators.cascade.network import CascadeSampler
 from footage.models.generators.samplers import directions, draw
 from footage.models.generators.stream.sampler import StreamSampler
+from footage.trust.locks import check_plain
 
 Precision = Literal["fp32", "fp16", "int8"]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -161,8 +162,9 @@ def export_onnx(
     Raises:
         ModelError: a library is not installed, the model is elsewhere or cannot be written so, a graph differs, or
             the precision takes too much. The folder is as it was then.
-        ConfigError: there are other files in the folder.
+        ConfigError: there are other files in the folder, or the model is locked.
     """
+    check_plain([model.folder], "what is written", "unlock a copy of it first")
     for library in ("onnx", "onnxscript", "onnxruntime"):
         try:
             __import__(library)
@@ -604,7 +606,9 @@ def export_web(
 
     Raises:
         ModelError: as `export_onnx` does, or the model does not stream.
+        ConfigError: as `export_onnx` does.
     """
+    check_plain([model.folder], "what is written", "unlock a copy of it first")
     sampler = model.sampler
     if not isinstance(sampler, (StreamSampler, CascadeSampler)):
         problem = f"{model.info.name} makes clips of one length, and the page shows an endless video"

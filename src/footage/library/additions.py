@@ -26,6 +26,7 @@ from footage.media.fingerprints import read_fingerprint
 from footage.media.kinds import is_special, stem_of, suffix_of
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
+from footage.trust.locks import check_plain
 
 FRAMES_FPS = 25.0
 """Rate that a folder of pictures is taken in at."""
@@ -96,6 +97,8 @@ def add(
 ) -> tuple[ClipEntry, bool]:
     """Take a file into the library; see `Library.add`. Return its entry, and whether it is new."""
     storage.database.check_writable()
+    if locked.folder_of(storage.folder) is None:
+        check_plain([path], "the library", "give --lock, or export copies first: footage library export")
     title = plain(stem_of(path)) if details.title is None else details.title
     source = str(path.absolute()) if details.source is None else details.source
     details = replace(details, title=title or "untitled", source=source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import tempfile
 import time
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config.strict import checked_methods, fitting
-from footage.errors import LibraryError
+from footage.errors import LibraryError, LockError
 from footage.files import locked
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
@@ -168,9 +169,15 @@ class Library:
         """Return where an upload of a name waits to be taken in; what lies there for an hour is taken for abandoned.
 
         For a locked library that is the folder of temporary files, which a studio has in memory.
+
+        Raises:
+            LockError: the library is locked, and no studio has that folder in memory.
         """
         folder = self._storage.file_store.partial
         if self.key_source:
+            if files.MEMORY not in os.environ:
+                problem = f'"{self.folder}" is locked, and what waits to be taken in would be plain'
+                raise LockError(problem, "take it in at once, by Library.add, or in the studio")
             folder = Path(tempfile.gettempdir()) / "uploads"
         files.make_folder(folder)
         return folder / Path(name).name

@@ -7,7 +7,7 @@ A state file is what resuming needs: networks, averages, optimisers, counters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from footage.errors import LockError, ModelError
 from footage.files import locked
 from footage.models.base import Method, Sampler
 from footage.models.card import ModelInfo, read_info, readme, weights_path
+from footage.trust.locks import lock_made_of
 
 
 def save_model(folder: Path, info: ModelInfo, nets: Mapping[str, nn.Module]) -> ModelInfo:
@@ -78,7 +79,12 @@ class Compaction:
 
 
 def compact(
-    folder: Path | str, to: Path, name: str | None = None, sources: Sequence[str] = (), seed: int = 0
+    folder: Path | str,
+    to: Path,
+    name: str | None = None,
+    sources: Sequence[str] = (),
+    seed: int = 0,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Compaction:
     """Write a model folder anew with half the bytes: matrices and kernels as float16, which has 11 significant bits.
 
@@ -91,8 +97,10 @@ def compact(
         name: of the new model; None for that of the old one.
         sources: what it was trained on and by what licence, for the model card.
         seed: of the clips that tell what has changed.
+        say: is told that the new folder was locked, since the old one is.
 
     Raises:
+        LockError: the model is locked, and the folder to write is there and is not.
         ModelError: the model is damaged, or what it makes would change by `LARGEST_CHANGE` on average.
     """
     info = read_info(folder)
@@ -119,7 +127,8 @@ def compact(
     if sources:
         extra["sources"] = list(sources)
     before = (Path(folder) / info.weights).stat().st_size
-    info = write_model(to, replace(info, name=name or info.name, extra=extra), halves)
+    with lock_made_of(to, [folder], say):
+        info = write_model(to, replace(info, name=name or info.name, extra=extra), halves)
     size = (to / info.weights).stat().st_size
     return Compaction(info, before, size, float(changes.mean()), float(changes.max()))
 

@@ -47,6 +47,7 @@ from footage.machines.cluster import Cluster
 from footage.machines.local import cores
 from footage.machines.remote import Cache, RemoteFolder
 from footage.media.rates import common_rate, exact_rate
+from footage.trust.locks import check_plain
 
 DEFAULT_FPS = 25.0
 """Rate of a dataset whose sources have none."""
@@ -92,7 +93,8 @@ def ingest(
 
     Raises:
         ClusterError: a worker does not see a source, or the folder.
-        ConfigError: an option has a value that is not allowed.
+        ConfigError: an option has a value that is not allowed; a source is locked and the folder is not; or the folder
+            is, and something of it would be elsewhere.
         DatasetError: nothing can be ingested, the disk is full, or the folder holds something else.
         RemoteError: an address cannot be reached, read or written to.
     """
@@ -108,12 +110,29 @@ def ingest(
     if there and not (folder / INNER / "settings.json").exists():
         raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
     hidden = locked.folder_of(folder) is not None
+    if hidden:
+        check_near([*inputs, to], cluster)
+    else:
+        check_plain([path for path in inputs if remote.address_of(path) is None], "the data set", "give --lock")
     with remote.sources_here(inputs, to, HEADS) as places, files.sealing(hidden):
         origin: dict[str, Any] = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
         origin["options"] = {name: value for name, (_, value) in differences(DEFAULTS, config).items()}
         if config.labels not in ("folder", "none"):
             origin["options"]["labels"] = os.path.abspath(config.labels)
         return _ingest(places, origin, folder, far, config, on_progress, cluster)
+
+
+def check_near(places: Sequence[Path | str], on: object) -> None:
+    """Refuse to make a locked data set of, or at, an address, or on other machines: parts of it would be plain there.
+
+    Raises:
+        ConfigError: one of the places is an address, or `on` names other machines.
+    """
+    far = next((str(place) for place in places if remote.address_of(place) is not None), None)
+    if far is not None or on:
+        problem = f'"{far}" is an address, and the data set is locked'
+        problem = problem if far is not None else "the data set is locked, and other machines are to decode it"
+        raise ConfigError(problem, "copy it to this machine, and decode it here: parts of it would be plain elsewhere")
 
 
 def _ingest(

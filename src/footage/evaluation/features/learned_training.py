@@ -33,6 +33,7 @@ from footage.evaluation.features.learned import (
     write_learned,
 )
 from footage.files import locked
+from footage.trust.locks import check_plain
 
 Task = Literal["labels", "speed", "arrow", "contrastive"]
 """Labels: name the class. Speed: how fast the clip is played. Arrow: which way time goes. Contrastive: which two
@@ -334,7 +335,12 @@ def train_evaluator(
 
     Returns:
         The .safetensors file, and what the .json file beside it says.
+
+    Raises:
+        ConfigError: the data set is locked, and the folder of the file is not.
     """
+    if locked.folder_of(to) is None:
+        check_plain([getattr(source, "folder", to)], f'"{to}"', "name a place in a locked folder")
     own, others = divide(source, share, seed)
     chosen, speeds = choose(source, own, tasks, frames)
     own = [span for span in own if span.frames >= frames]

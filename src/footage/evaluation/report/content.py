@@ -24,6 +24,7 @@ from footage.evaluation import results
 from footage.evaluation.results import Evaluation, Figure
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import tile
+from footage.trust.locks import check_plain
 
 if TYPE_CHECKING:
     from footage.evaluation.inputs import EvaluationPlan
@@ -234,6 +235,9 @@ def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path,
 
     Subjects are things to be measured, or .json files of what was measured. Pictures, and videos of the first clips of
     both sides, are put into a folder beside the report, the .html file `path`: report-files for report.html.
+
+    Raises:
+        ConfigError: a side is locked, and the videos would not be.
     """
     from footage.evaluation.clip_sets import first_clips
 
@@ -245,6 +249,8 @@ def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path,
             continue
         beside = folder / f"{path.stem}{f'-{number}' if len(subjects) > 1 else ''}.json"
         evaluation, plan = measure(subjects[number - 1], beside)
+        sides = (plan.made.opened.given, plan.real.opened.given)
+        check_plain(sides, f'"{path}"', "ask for figures alone, without a page")
         videos = []
         for name, side, clips in zip(
             ("made", "real"), (plan.made, plan.real), plan.clips(evaluation.seed), strict=True

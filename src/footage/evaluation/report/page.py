@@ -15,7 +15,7 @@ import numpy as np
 from footage.errors import counted
 from footage.evaluation.report import content
 from footage.evaluation.report.content import EvaluationReport, common
-from footage.evaluation.results import ARROWS, Better, Curve, Evaluation, Figure, Memorisation, Side
+from footage.evaluation.results import ARROWS, Better, Curve, Evaluation, Figure, Memorisation, Side, fit_to_write
 from footage.media.probe import probe
 from footage.media.reader import Footage
 from footage.pages.environment import format_figure, write_page
@@ -157,9 +157,11 @@ def write_report(path: Path | str, report: EvaluationReport) -> Path:
     """Write a report as one HTML page, and report.json (the same name with another ending) beside it.
 
     Pictures and videos are read from where the report names them, in a folder beside the .html file. The page holds
-    them itself, and needs no other file.
+    them itself, and needs no other file. Of what is locked there are none, nor names of labels and clips.
     """
     path = Path(path)
+    entries = [replace(entry, evaluation=fit_to_write(entry.evaluation)) for entry in report.entries]
+    report = replace(report, entries=tuple(entries))
     write_page(path, "report.html", page=ReportPage(report, path.parent), tiers=TIERS)
     content.write(path.with_suffix(".json"), report)
     return path

@@ -40,6 +40,7 @@ from footage.media.sound_features import SoundFeatures, listen
 from footage.media.thumbnails import Thumbnails
 from footage.media.transitions import Film
 from footage.media.voice import SILENCE, Speech, speech_in
+from footage.trust.locks import check_plain
 
 if TYPE_CHECKING:
     from footage.library.library import Library
@@ -86,7 +87,12 @@ class Survey:
     has_sound: bool
 
     def save(self, path: Path) -> None:
-        """Write it to a file (.npz)."""
+        """Write it to a file (.npz).
+
+        Raises:
+            ConfigError: the video is locked, and this tells how every moment looks.
+        """
+        check_plain([self.path], "what is known of it", "survey it again whenever that is needed")
         about = {
             "rate": str(self.rate),
             "frames": self.frames,
