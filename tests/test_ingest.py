@@ -185,6 +185,22 @@ def test_of_copies_on_both_sides_the_held_out_one_stays(tmp_path):
     assert {row.source: row.split for row in rows} == expected
 
 
+def test_near_duplicates_that_are_kept_are_on_one_side(tmp_path):
+    for seed in range(8):
+        for crf in (20, 30):
+            clips.write(tmp_path / f"src/{seed} {crf}.mkv", clips.moving(20, seed=seed), options={"crf": str(crf)})
+    options = {"workers": 0, "keep_duplicates": True, "heldout": 0.5}
+    made = ingest([tmp_path / "src"], tmp_path / "d", **options)
+    sides = {row.source.removeprefix("src/").removesuffix(".mkv"): row.split for row in made.dataset.rows}
+    assert len(sides) == 16 and set(sides.values()) == {"train", "heldout"}
+    assert all(sides[f"{seed} 20"] == sides[f"{seed} 30"] for seed in range(8))
+    for seed in range(8):  # sides that are known stay
+        clips.write(tmp_path / f"src/{seed} 25.mkv", clips.moving(20, seed=seed), options={"crf": "25"})
+    rows = ingest([tmp_path / "src"], tmp_path / "d", **options).dataset.rows
+    later = {row.source.removeprefix("src/").removesuffix(".mkv"): row.split for row in rows}
+    assert sides.items() < later.items() and all(later[f"{seed} 25"] == sides[f"{seed} 20"] for seed in range(8))
+
+
 def test_folder_of_pictures_and_a_long_clip_divided(tmp_path, monkeypatch):
     from footage.data.ingest import intake
 

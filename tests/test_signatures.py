@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from footage.media.signatures import BLOCK, MOMENTS, find_duplicates, moments, pool, signature
+from footage.media.signatures import BLOCK, LENGTH, MOMENTS, find_duplicates, moments, pool, signature
 from tests import clips
 
 
@@ -38,6 +38,17 @@ def test_a_copy_is_found_and_the_first_is_kept():
     made = [clips.moving(40, seed=s) for s in range(6)]
     marks = [mark(frames) for frames in made] + [mark(coded(made[2])), mark(coded(made[2], 5)), mark(coded(made[0]))]
     assert duplicates(marks) == [(6, 2), (7, 2), (8, 0)]
+
+
+def test_links_join_all_that_are_like_each_other():
+    """The second is as long as the first and the third, nearly; these are not as long as each other."""
+    marks = np.stack([mark(clips.moving(40, seed=s)) for s in (0, 0, 0, 1)])
+    lengths = [2.0, 2.0 + LENGTH[0], 2.0 + 2 * LENGTH[0], 2.0]
+    assert duplicates(marks, lengths) == [(1, 0)]
+    links = [(pair.clip, pair.of) for pair in find_duplicates(marks, lengths, linked=True)]
+    assert links == [(1, 0), (2, 1)]
+    once = find_duplicates(marks, [2.0] * 4, linked=True)
+    assert [(pair.clip, pair.of) for pair in once] == [(1, 0), (2, 0)], "what follows from links is none"
 
 
 def test_brightness_and_contrast_do_not_hide_a_copy():

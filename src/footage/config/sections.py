@@ -67,7 +67,7 @@ class IngestConfig:
     keep_static: bool = False
     """Keep clips in which nothing moves."""
     keep_duplicates: bool = False
-    """Keep clips that repeat an earlier one."""
+    """Keep clips that repeat an earlier one; files that share one are on one side of the split."""
     sound: bool = True
     """Keep the sound of videos that have some, in mono with 16 bits at 22,050 Hz."""
     spacing: str | None = None

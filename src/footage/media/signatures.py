@@ -73,7 +73,9 @@ class Duplicate:
     """Index of the earlier clip, which is kept."""
 
 
-def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float]) -> list[Duplicate]:
+def find_duplicates(
+    signatures: npt.NDArray[np.uint8], seconds: Sequence[float], *, linked: bool = False
+) -> list[Duplicate]:
     """Find the clips that repeat an earlier one.
 
     A cheap comparison of coarse signatures by matrix products picks the candidates. It misses
@@ -82,9 +84,11 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
     Args:
         signatures: uint8 (N, MOMENTS, g, g', C), in order of preference.
         seconds: length of each clip, N of them.
+        linked: clips that repeat one that repeats another count too: such links join all that are like each other.
 
     Returns:
-        one entry for each clip to leave out; the clip that it points to is kept.
+        one entry for each clip to leave out; the clip that it points to is kept. If linked, the links, none of which
+        follows from others.
     """
     count = len(signatures)
     lengths = np.asarray(seconds, dtype=np.float64)
@@ -100,7 +104,8 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
         blocks.append(np.asarray(small.reshape(len(motion), -1), dtype=np.float32))  # (n, M, a, b, C) → (n, K)
     coarse = np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float32)
     squares = np.einsum("nk,nk->n", coarse, coarse)
-    kept_of: dict[int, int] = {}
+    found: list[Duplicate] = []
+    group, repeats = np.arange(count), np.zeros(count, dtype=bool)
     for start in range(0, count, BLOCK):
         later = slice(start, start + BLOCK)
         for before in range(0, start + 1, BLOCK):
@@ -114,11 +119,11 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
             if before == start:
                 close = np.tril(close, -1)  # those before a clip
             for i, j in (np.argwhere(close) + np.array([start, before])).tolist():
-                if i not in kept_of and j not in kept_of:
-                    limit_ij = float(min(allowed[i], allowed[j]))
-                    if same_motion(signatures[i], signatures[j], limit_ij):
-                        kept_of[i] = j
-    return [Duplicate(clip, of) for clip, of in sorted(kept_of.items())]
+                apart = group[i] != group[j] and (linked or not (repeats[i] or repeats[j]))
+                if apart and same_motion(signatures[i], signatures[j], float(min(allowed[i], allowed[j]))):
+                    found.append(Duplicate(i, j))
+                    repeats[i], group[group == group[i]] = True, group[j]
+    return sorted(found, key=lambda pair: (pair.clip, pair.of))
 
 
 def _motion(signatures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -291,12 +291,13 @@ class DatasetBuilder:
                 self.report("decode", done, len(jobs), name)
 
     def choose(self) -> tuple[list[Wanted], list[Rejection]]:
-        """Return the clips to keep, in order, and the near-duplicates among the others; see `ranks`."""
+        """Return the clips to keep, in order, and the near-duplicates among the others; see `ranks`.
+
+        Where near-duplicates are kept, none is among the others, and each counts as what shows another again.
+        """
         states = self.states
         clips = [(s.name, i) for s in self.listing.sources for i in range(len(states[s.name].record.clips))]
         self.shown = {}
-        if self.keep_duplicates:
-            return clips, []
         ranks = {
             (source.name, i): rank
             for source in self.listing.sources
@@ -311,7 +312,7 @@ class DatasetBuilder:
         seconds = [states[name].record.clips[i].frames / self.options.fps for name, i in compared]
         self.look_back([clip for clip in compared if ranks[clip] == NEW], signatures, seconds)
         repeated: dict[Wanted, Rejection] = {}
-        for pair in find_duplicates(signatures, seconds):
+        for pair in find_duplicates(signatures, seconds, linked=self.keep_duplicates):
             name, i = compared[pair.clip]
             other, j = compared[pair.of]
             clip, first = states[name].record.clips[i], states[other].record.clips[j]
@@ -319,7 +320,11 @@ class DatasetBuilder:
             repeated[name, i] = Rejection(name, "near-duplicate", detail, clip.start, clip.end)
             if other != name:
                 self.shown.setdefault(name, []).append(states[other].record.content)
+            if other != name and self.keep_duplicates:
+                self.shown.setdefault(other, []).append(states[name].record.content)
         self.report("compare", len(compared), len(compared), "")
+        if self.keep_duplicates:
+            return clips, []
         return [clip for clip in clips if clip not in repeated], [repeated[clip] for clip in clips if clip in repeated]
 
     def ranks(self, source: Source) -> list[int]:
@@ -408,6 +413,8 @@ class DatasetBuilder:
     ) -> dict[str, str]:
         """Return by what the sides of sources are assigned, where one that mostly shows another again goes with that.
 
+        Where near-duplicates are kept, all sources that share one go together, but for those on given sides.
+
         Args:
             contents: what the side of a source is assigned by, of those that none is given for.
             keys: the same of all sources.
@@ -415,6 +422,7 @@ class DatasetBuilder:
         """
         key_of = {self.states[name].record.content: key for name, key in keys.items()}
         leads: dict[str, str] = {}
+        order = {"heldout": 0, "train": 1, "": 2}
 
         def root(key: str) -> str:
             while key in leads:
@@ -423,6 +431,12 @@ class DatasetBuilder:
 
         for name, key in contents.items():
             shown = Counter(root(key_of.get(content, content)) for content in self.shown.get(name, ()))
+            if self.keep_duplicates:
+                for other in shown:
+                    lead, follower = sorted((root(other), root(key)), key=lambda one: order[earlier.get(one, "")])
+                    if lead != follower and follower not in earlier:
+                        leads[follower] = lead
+                continue
             if key in earlier or key in leads or 2 * shown.total() < len(self.states[name].record.clips):
                 continue
             lead = max(shown, key=lambda other: (earlier.get(other) == "heldout", shown[other]))
