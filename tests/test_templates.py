@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,7 +27,7 @@ from footage.generation.cutting.templates import (
 )
 from footage.library.library import Library
 from footage.library.timelines import Timeline, read_timeline
-from footage.media.encode import read_metadata
+from footage.media.encode import read_metadata, write_clip
 from footage.media.probe import count_frames
 from tests import clips
 from tests.streams import save_tiny_stream
@@ -182,6 +183,24 @@ def test_nothing_of_mine_is_written_over(
     for _ in range(2):  # the same command goes on
         main(["template", str(mine), f"a={clip}", "--to", str(tmp_path / "new.json"), "--library", str(library)])
     assert read_timeline(tmp_path / "new.json").parts[0].file == str(clip.resolve())
+
+
+def test_nothing_is_left_of_what_is_refused(tmp_path: Path, model: Path, sources: list[Path]) -> None:
+    parts = [{"generate": {"label": "walk"}, "seconds": 0.4}, {"slot": "a", "seconds": 0.4, "shortest": 0.2}]
+    mine, place, library = template(tmp_path / "mine", model, parts, needed=[]), tmp_path / "to", tmp_path / "library"
+    short = tmp_path / "short.mp4"
+    write_clip(short, [np.zeros((1, 24, 32, 3), np.uint8)], fps=25, metadata={})
+    place.mkdir()
+    with Library(library) as opened:
+        opened.timelines.save("film", Timeline())
+    for clip, told in ((short, []), (sources[0], ["--library", str(library)])):
+        with pytest.raises(SystemExit):
+            main(["template", str(mine), f"a={clip}", "--to", str(place / "film.json"), *told])
+        assert list(place.iterdir()) == []
+    (place / "film.json").write_text("mine")
+    with pytest.raises(SystemExit):
+        main(["template", str(mine), f"a={sources[0]}", "--to", str(place / "film.json")])
+    assert [path.name for path in place.iterdir()] == ["film.json"] and (place / "film.json").read_text() == "mine"
 
 
 def test_when_a_clip_was_taken(tmp_path: Path) -> None:

@@ -251,12 +251,14 @@ def template(
     with contextlib.ExitStack() as held, phases(console) as show:
         opened = None if library is None else held.enter_context(Library(library))
         told = [given_clip(str(clip), opened) for clip in clips], read_pairs(names, "names", *made.template.needed[:1])
-        timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
-        maker, listed = FilmMaker(film.parent, opened), film.with_suffix(".json")
-        check_inputs(maker.sources(timeline), to, film)
-        write_timeline(timeline, listed, over=False)
-        if opened is not None:
-            keep(timeline, maker, opened, film.stem, before="")
+        with made.refusable():
+            timeline = made.fill(*told, music, font, lambda done, total: show("filling in", done, total, made.name))
+            maker, listed = FilmMaker(film.parent, opened), film.with_suffix(".json")
+            check_inputs(maker.sources(timeline), to, film)
+            made.new += [] if listed.exists() else [listed]
+            write_timeline(timeline, listed, over=False)
+            if opened is not None:
+                keep(timeline, maker, opened, film.stem, before="")
         if target == film:
             maker.write(timeline, film, encoding, lambda done, total: show("film", done, total, film.name))
     console.print(f"{made.name}, {counted(len(timeline.parts), 'part')}: {target}; its timeline: {listed}")

@@ -15,14 +15,14 @@ import datetime
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage import files
 from footage.config.strict import bounded, check_bounds, from_json, require, to_json
-from footage.errors import ConfigError, MediaError, counted, nearest
+from footage.errors import ConfigError, FootageError, MediaError, counted, nearest
 from footage.files import json_digest
 from footage.generation.cutting.films import FilmMaker
 from footage.library.timelines import PartTransition, Timeline, TimelineMusic, TimelinePart
@@ -260,9 +260,12 @@ class FilledTemplate:
         self, name: Path, to: Path, *, model: Path | None = None, labels: Mapping[str, str] | None = None
     ) -> None:
         self.folder, self.template = find_template(name)
-        self.name, self.to, self.labels = self.folder.name, to, dict(labels or {})
+        self.name, self.labels = self.folder.name, dict(labels or {})
+        self.beside = to.with_name(f"{to.stem}-made")
         self._asked = model or self.template.model
         self._model: Model | None = None
+        self.new: list[Path] = []
+        """Files that were made, the model's clips."""
         known = [part.generate.label for part in self.template.parts if part.generate and part.generate.label]
         for label in self.labels:
             if label not in known:
@@ -299,22 +302,24 @@ class FilledTemplate:
         ordered = sorted(given, key=lambda clip: taken_at(clip.path)) if template.order == "date" else given
         stand = divided(template, ordered, self.name)
         rows, made = list[tuple[TimelinePart, float]](), 0
-        for part in template.parts:
-            as_is = {name: getattr(part, name) for name in ("place", "fit", "level", "transition")}
-            about = {**as_is, "title": words_for(part.title, names)}
-            if part.slot is not None:
-                rows += [
-                    self.cut(part, clip, **about | ({"title": ""} if number else {}))
-                    for number, clip in enumerate(stand[part.slot])
-                ]
-            elif part.generate is not None:
-                made += 1
-                rows.append((TimelinePart(file=self.made(part.generate, part.seconds, made), **about), part.seconds))
-                watch(made, sum(other.generate is not None for other in template.parts))
-            elif part.file is not None:
-                rows.append(self.cut(part, GivenClip(self.folder / part.file), **about))
-            elif about["title"]:
-                rows.append((TimelinePart(seconds=part.seconds, colour=part.colour, **about), part.seconds))
+        with self.refusable():
+            for part in template.parts:
+                as_is = {name: getattr(part, name) for name in ("place", "fit", "level", "transition")}
+                about = {**as_is, "title": words_for(part.title, names)}
+                if part.slot is not None:
+                    rows += [
+                        self.cut(part, clip, **about | ({"title": ""} if number else {}))
+                        for number, clip in enumerate(stand[part.slot])
+                    ]
+                elif part.generate is not None:
+                    made += 1
+                    file = self.made(part.generate, part.seconds, made)
+                    rows.append((TimelinePart(file=file, **about), part.seconds))
+                    watch(made, sum(other.generate is not None for other in template.parts))
+                elif part.file is not None:
+                    rows.append(self.cut(part, GivenClip(self.folder / part.file), **about))
+                elif about["title"]:
+                    rows.append((TimelinePart(seconds=part.seconds, colour=part.colour, **about), part.seconds))
         heard, chosen = template.music, font or (None if template.font is None else self.folder / template.font)
         if heard is not None and heard.file is not None:
             heard = replace(heard, file=str((self.folder / heard.file).resolve()))
@@ -322,6 +327,18 @@ class FilledTemplate:
             heard = TimelineMusic(file=str(music.resolve()), level=0.5 if heard is None else heard.level)
         kept = {name: getattr(template, name) for name in ("height", "width", "fps", "fit", "sound", "level")}
         return Timeline(eased(rows), music=heard, font=None if chosen is None else str(chosen.resolve()), **kept)
+
+    @contextlib.contextmanager
+    def refusable(self) -> Iterator[None]:
+        """Leave nothing that was made where something is refused in the block; what is stopped otherwise goes on."""
+        try:
+            yield
+        except FootageError:
+            for path in self.new:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds what was there before
+                self.beside.rmdir()
+            raise
 
     def cut(self, part: TemplatePart, given: GivenClip, **about: Any) -> tuple[TimelinePart, float]:
         """Return a clip as it stands in its place, and its seconds: the middle of it, where it is longer.
@@ -365,9 +382,10 @@ class FilledTemplate:
             raise ConfigError(problem, f"give --labels {asked.label}=LABEL with one of {', '.join(model.labels)}")
         request = GenerateRequest(1, seed=asked.seed, label=label, text=asked.text, seconds=seconds)
         key = json_digest({**to_json(request), "weights": model.info.weights_sha256})[:10]
-        path = self.to.with_name(f"{self.to.stem}-made") / f"{number}-{key}.mp4"
+        path = self.beside / f"{number}-{key}.mp4"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.new.append(path)
             next(iter(model.clips(request))).save(path)
         return f"{path.parent.name}/{path.name}"
 
