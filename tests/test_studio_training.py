@@ -23,7 +23,7 @@ from footage.config.registry import USES
 from footage.data.clips import BUILT_IN
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.studio.catalog import Catalog
+from footage.studio.catalog import Catalog, head_kind
 from footage.studio.command_jobs import CommandJobs
 from footage.studio.locales import LANGUAGES, read_locale
 from footage.studio.routes.pages import seconds_left
@@ -292,6 +292,15 @@ def test_reports_of_any_name_are_found_by_their_heads(tmp_path: Path) -> None:
     (tmp_path / "linked.html").symlink_to(tmp_path / "cmp.html")
     found = {entry.name: entry.kind for entry in Catalog(tmp_path).reports()}
     assert found == {"cmp.html": "report", "old/audit.html": "audit"}
+    before = head_kind.cache_info().misses
+    (tmp_path / "mine.html").chmod(0o644)
+    assert {entry.name for entry in Catalog(tmp_path).reports()} == set(found)
+    assert head_kind.cache_info().misses == before, "heads are read once"
+    (tmp_path / "mine.html").write_text(head.replace("{% block kind %}{% endblock %}", "privacy"))
+    (tmp_path / "cmp.html").write_text("<html><head><title>Mine now, and longer</title>")
+    found = {entry.name: entry.kind for entry in Catalog(tmp_path).reports()}
+    assert found == {"mine.html": "privacy", "old/audit.html": "audit"}
+    assert head_kind.cache_info().misses == before + 2, "what is written anew is read again"
 
 
 def report_of(model: Path, weights: str, **figures: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ joined to a path. The folder may come from anybody: what is damaged in it, or ma
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -41,6 +42,8 @@ SAYS = re.compile(rb'<meta name="generator" content="footage (audit|report|priva
 """What stands in the head of a page that footage wrote, since 0.1."""
 HEAD = 1024
 """Bytes of a page that are looked through for it."""
+MOST_PAGES = 4096
+"""Pages of which it is remembered what they say."""
 PICTURES = frozenset({".png", ".jpg", ".svg", ".mp4", ".webm", ".gif"})
 """What may stand beside a report and belong to it."""
 LARGEST = 64 * 2**20
@@ -419,10 +422,17 @@ def report_kind(path: Path, folder: Path) -> str:
     if path.name in REPORTS or path.suffix != ".html" or fault(path, folder, None):
         return REPORTS.get(path.name, "")
     try:
-        with open(path, "rb") as page:
-            says = SAYS.search(page.read(HEAD))
+        status = path.lstat()
+        return head_kind(path, status.st_mtime_ns, status.st_size)
     except OSError:
         return ""
+
+
+@functools.lru_cache(MOST_PAGES)
+def head_kind(path: Path, when: int, size: int) -> str:
+    """Return what the head of a page says; a page is read once for each time of its last change, and each size."""
+    with open(path, "rb") as page:
+        says = SAYS.search(page.read(HEAD))
     return says[1].decode() if says else ""
 
 
