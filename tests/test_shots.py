@@ -152,7 +152,7 @@ def test_a_picture_and_a_missing_wheel_get_a_sentence(tmp_path: Path, monkeypatc
     with pytest.raises(ModelError, match=r"footage\[shots\].*--method quick"):
         shots((still,))
     assert len(shots((still,), method="auto", quiet=True)[0].shots) == 1
-    with pytest.raises(ModelError, match=r"footage\[shots\]"):
+    with pytest.raises(ModelError, match=r"footage\[shots\].*; or give --shots quick, which finds hard cuts"):
         ingest(tmp_path, tmp_path / "data", shots="fine")
     with pytest.raises(ConfigError, match="shots"):
         ingest(tmp_path, tmp_path / "data", shots="finest")

@@ -39,7 +39,7 @@ from footage.data.store import (
     Dataset,
     read_sums,
 )
-from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
+from footage.errors import ConfigError, DatasetError, ModelError, RemoteError, UnwritableError
 from footage.files import locked
 from footage.files.locked import HEADER
 from footage.machines import remote
@@ -147,7 +147,11 @@ def _ingest(
     """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
     remembered, began = folder / INNER / "settings.json", time.monotonic()
     if config.cuts and config.shots == "fine":
-        imported("footage.generation.cutting.shots:WEIGHTS").path()  # refuses where it is not installed
+        try:
+            imported("footage.generation.cutting.shots:WEIGHTS").path()
+        except ModelError as error:  # it is not installed
+            remedy = f"{error.remedy}; or give --shots quick, which finds hard cuts without it"
+            raise ModelError(error.problem, remedy) from None
     listing = scan(inputs, config.labels, leave_out=folder)
 
     def report(phase: Phase, done: int, total: int, name: str) -> None:
