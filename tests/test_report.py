@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import html.parser
 import io
+import json
 import re
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def test_everything_that_a_figure_needs_stands_beside_it(page: Page) -> None:
         "RFD-rand",
         "0.6",
         "95% interval 0.4 to 0.8",
-        "real against real 0.25 (100 : 90 clips)",
+        "real against real 0.25 (100 : 90 windows)",
         "tier C",
         "random-0 abcdef01",
         "128 : 120 clips",
@@ -213,6 +214,14 @@ def test_report_json_is_the_report_and_figures_json_will_do(tmp_path: Path) -> N
     write_report(tmp_path / "r.html", report)
     assert content.read(tmp_path / "r.json") == report
     write(tmp_path / "figures.json", evaluation())
+    value = json.loads((tmp_path / "figures.json").read_text())
+    floored = [row for row in value["figures"] if row["floor"] is not None]
+    assert floored
+    for row in floored:
+        assert row["floor"]["windows"] == row["floor"]["clips"] == [100, 90]
+        del row["floor"]["windows"]  # as older versions wrote it
+    (tmp_path / "older.json").write_text(json.dumps(value))
+    assert content.read(tmp_path / "older.json").main.evaluation == evaluation()
     assert content.read(tmp_path / "figures.json").main.evaluation == evaluation()
     (tmp_path / "bad.json").write_text('{"entries": 3}')
     for name in ("bad.json", "missing.json"):

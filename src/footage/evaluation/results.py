@@ -75,8 +75,15 @@ class Floor:
     """
 
     value: float
-    clips: tuple[int, int]
+    windows: tuple[int, int] = (0, 0)
     """Windows on both sides of it."""
+    clips: tuple[int, int] = (0, 0)
+    """Former name of `windows`, beside which it stands in files for one more version; do not read it."""
+
+    def __post_init__(self) -> None:
+        counts = self.windows if any(self.windows) else self.clips  # files of older versions have these alone
+        object.__setattr__(self, "windows", counts)
+        object.__setattr__(self, "clips", counts)
 
 
 @dataclass(frozen=True)
@@ -361,7 +368,7 @@ def table(evaluation: Evaluation) -> Table:
         reach = "" if interval is None else f"{format_figure(interval.low)} … {format_figure(interval.high)}"
         beside = ""
         if floor is not None:
-            counts = "" if floor.clips == figure.clips else f" (of {floor.clips[0]:,})"
+            counts = "" if floor.windows == figure.clips else f" (of {floor.windows[0]:,})"
             beside = f"{format_figure(floor.value)}{counts}"
         elif figure.real is not None:
             beside = f"{format_figure(figure.real)} (real)"

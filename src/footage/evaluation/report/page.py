@@ -354,8 +354,8 @@ def interval_text(figure: Figure) -> str:
     return "" if interval is None else f"{format_figure(interval.low)} to {format_figure(interval.high)}"
 
 
-def count_text(clips: tuple[int, int]) -> str:
-    return f"{clips[0]:,} : {counted(clips[1], 'clip')}" if clips[1] else counted(clips[0], "clip")
+def count_text(counts: tuple[int, int], unit: str = "clip") -> str:
+    return f"{counts[0]:,} : {counted(counts[1], unit)}" if counts[1] else counted(counts[0], unit)
 
 
 def beside(figure: Figure) -> str:
@@ -364,7 +364,7 @@ def beside(figure: Figure) -> str:
     if figure.interval is not None:
         parts.append(f"{figure.interval.level:.0%} interval {interval_text(figure)}")
     if figure.floor is not None:
-        counts = "" if figure.floor.clips == figure.clips else f" ({count_text(figure.floor.clips)})"
+        counts = "" if figure.floor.windows == figure.clips else f" ({count_text(figure.floor.windows, 'window')})"
         parts.append(f"real against real {format_figure(figure.floor.value)}{counts}")
     if figure.real is not None:
         parts.append(f"real clips {format_figure(figure.real)}")
