@@ -24,7 +24,7 @@ from footage.errors import ConfigError, ModelError
 from footage.generation import export
 from footage.generation.export import Export, ExportedGraph, export_onnx, export_web
 from footage.generation.model import Model
-from footage.models.base import Converts, Exports
+from footage.models.base import Converts, Exports, Graph
 from tests.models import save_tiny_model
 
 if TYPE_CHECKING:
@@ -297,3 +297,29 @@ def test_smaller_graphs(tmp_path: Path) -> None:
     for precision in ("fp16", "int8"):
         small = lowered(model, tmp_path, precision)
         assert sum((tmp_path / precision / graph.file).stat().st_size for graph in small.graphs) < 0.75 * whole
+
+
+def test_graphs_that_are_not_replaced_run_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What int8 costs is tried weight by weight, each in one of several graphs."""
+    ran: list[str] = []
+
+    class Session:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def run(self, outputs: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            ran.append(self.path.stem)
+            return [inputs["x"] + 1]
+
+    monkeypatch.setattr(export, "start", Session)
+    graphs = [
+        Graph(name, "", torch.nn.Identity(), lambda x: x, {"x": torch.zeros(2)}, ("y",), {}) for name in ("a", "b")
+    ]
+    sessions = export.Sessions(tmp_path, graphs)
+    one, two = torch.ones(2), torch.full((2,), 2.0)
+    for numbers in (one, two, one):
+        sessions("a", x=numbers)
+    sessions("b", x=one)
+    (other,) = sessions.replaced("b", tmp_path / "c.onnx")("b", x=one)
+    (again,) = sessions.replaced("b", tmp_path / "c.onnx")("a", x=two)
+    assert ran == ["a", "a", "b", "c"] and torch.equal(other, one + 1) and torch.equal(again, two + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import logging
@@ -268,6 +269,8 @@ class PrecisionJudge:
         self.model, self.graphs, self.folder, self.sampler = model, graphs, folder, model.sampler
         self.runs = {graph.name: Exported(graph).eval() for graph in graphs}
         self.asked: dict[str, list[dict[str, Tensor]]] = {graph.name: [] for graph in graphs}
+        self.tried: dict[str, tuple[list[dict[str, Tensor]], list[list[npt.NDArray[Any]]]]] = {}
+        """What graphs that make no pictures are given, and what the model makes of it."""
         self.clips, self.precision, self.watch = torch.empty(0) if clips is None else clips, precision, watch
         self.wanted: list[tuple[Tensor, Tensor | None]] = []
         if precision != "fp32" and clips is None and isinstance(model.sampler, (Converts, Predicts)):
@@ -298,13 +301,20 @@ class PrecisionJudge:
             compress(source, place, self.shown(graph), own, names)
         return place
 
-    def fall(self, place: Path, graphs: list[Graph]) -> float:
-        """Return by how many dB the peak signal-to-noise ratio falls, of what some graphs of a folder make."""
+    def fall(self, place: Path, graphs: list[Graph], sessions: Sessions | None = None) -> float:
+        """Return by how many dB the peak signal-to-noise ratio falls, of what some graphs of a folder make.
+
+        `sessions` run what makes pictures, where they are opened already.
+        """
         alone = [graph for graph in graphs if not self.asked[graph.name]]
-        gaps = [compare(place, graph, self.runs[graph.name], tried(graph)).psnr for graph in alone]
+        for graph in alone:
+            if graph.name not in self.tried:
+                inputs = tried(graph)
+                self.tried[graph.name] = inputs, outputs_of(self.runs[graph.name], inputs)
+        gaps = [compare(place, graph, *self.tried[graph.name]).psnr for graph in alone]
         falls = [10 * math.log10(1 + 10 ** ((OWN - gap) / 10)) for gap in gaps]
         if len(alone) < len(graphs):
-            made = rehearsed(self.sampler, Sessions(place, self.graphs), self.clips)
+            made = rehearsed(self.sampler, sessions or Sessions(place, self.graphs), self.clips)
             falls.append(fall_of(self.wanted, made, self.beside_truth))
         return max(falls)
 
@@ -317,6 +327,9 @@ class PrecisionJudge:
         import onnx
 
         place, kept = self.write("fp32"), list[tuple[str, str]]()
+        sessions = Sessions(place, self.graphs)
+        if any(self.asked.values()):
+            rehearsed(self.sampler, sessions, self.clips)  # what no change of a graph changes is made once
         costs: dict[bool, dict[tuple[str, str], float]] = {True: {}, False: {}}
         sizes = dict[tuple[str, str], int]()
         for graph in (graph for graph in self.graphs if not graph.exact):
@@ -329,7 +342,9 @@ class PrecisionJudge:
             for number, name in enumerate(sorted(names), 1):
                 self.watch(f"{graph.name}: weights {number} of {len(names)} tried in int8")
                 compress(source, place, [], "int8 some weights", names - {name})
-                costs[bool(self.asked[graph.name])][graph.name, name] = self.fall(place, [graph])
+                asked = bool(self.asked[graph.name])
+                changed = sessions.replaced(graph.name, place / source.name) if asked else None
+                costs[asked][graph.name, name] = self.fall(place, [graph], changed)
             compress(source, place, [], "fp32")
         for part in costs.values():
             total = sum(part.values())
@@ -352,7 +367,8 @@ class PrecisionJudge:
         written = []
         for graph in self.graphs:
             exact = graph.exact or numbers == "fp32"
-            about = compare(place, graph, self.runs[graph.name], tried(graph) if exact else self.shown(graph))
+            shown = tried(graph) if exact else self.shown(graph)
+            about = compare(place, graph, shown, outputs_of(self.runs[graph.name], shown))
             if exact and not about.difference <= PARITY:
                 problem = f'"{graph.name}" differs from the model by {about.difference:.2g} of a range of 2'
                 raise ModelError(problem, "report it, with the preset")
@@ -391,14 +407,28 @@ def clips_of(config: Config, data: str | None = None, guide: str | None = None) 
 
 
 class Sessions:
-    """Runs graphs of a folder; see `footage.models.base.RunGraph`."""
+    """Runs graphs of a folder; see `footage.models.base.RunGraph`. What one is given again, it does not make again."""
 
     def __init__(self, folder: Path, graphs: list[Graph]) -> None:
         self.sessions = {graph.name: start(folder / f"{graph.name}.onnx") for graph in graphs}
+        self._made: dict[tuple[str, str], tuple[Tensor, ...]] = {}
 
     def __call__(self, name: str, /, **inputs: Tensor) -> tuple[Tensor, ...]:
-        made = self.sessions[name].run(None, {known: value.numpy() for known, value in inputs.items()})
-        return tuple(torch.from_numpy(part) for part in made)
+        given = {known: value.numpy() for known, value in inputs.items()}
+        digest = hashlib.sha256()
+        for known in sorted(given):
+            digest.update(f"{known} {given[known].shape}".encode() + given[known].tobytes())
+        key = name, digest.hexdigest()
+        if key not in self._made:
+            self._made[key] = tuple(torch.from_numpy(part) for part in self.sessions[name].run(None, given))
+        return tuple(part.clone() for part in self._made[key])
+
+    def replaced(self, name: str, path: Path) -> Sessions:
+        """Return the same with one graph from another file."""
+        other = copy.copy(self)
+        other.sessions = {**self.sessions, name: start(path)}
+        other._made = {key: made for key, made in self._made.items() if key[0] != name}
+        return other
 
 
 def rehearsed(sampler: Exports, run: RunGraph, clips: Tensor) -> list[tuple[Tensor, Tensor | None]]:
@@ -470,14 +500,20 @@ def start(path: Path) -> Any:
         raise ModelError(problem, "report it, with the preset") from error
 
 
-def compare(folder: Path, graph: Graph, module: nn.Module, shown: list[dict[str, Tensor]]) -> ExportedGraph:
+def outputs_of(module: nn.Module, shown: list[dict[str, Tensor]]) -> list[list[npt.NDArray[Any]]]:
+    """Return what a model makes of inputs of a graph: the outputs of each."""
+    with torch.no_grad():
+        return [[part.numpy() for part in module(*inputs.values())] for inputs in shown]
+
+
+def compare(
+    folder: Path, graph: Graph, shown: list[dict[str, Tensor]], outputs: list[list[npt.NDArray[Any]]]
+) -> ExportedGraph:
     """Say how much a written graph's outputs differ from the model's."""
     path = folder / f"{graph.name}.onnx"
     session = start(path)
     worst, squares, count = 0.0, 0.0, 0
-    for inputs in shown:
-        with torch.no_grad():
-            wanted = [part.numpy() for part in module(*inputs.values())]
+    for inputs, wanted in zip(shown, outputs, strict=True):
         made = session.run(list(graph.outputs), {name: value.numpy() for name, value in inputs.items()})
         for place, (own, part) in enumerate(zip(made, wanted, strict=True)):
             gap = np.abs(own.astype(np.float64) - part) / max(1.0, float(np.abs(part).max()))
