@@ -43,7 +43,7 @@ from footage.evaluation.protocols import EvaluationOptions, Protocol
 from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation, compile_report
 from footage.evaluation.report.page import write_report
 from footage.evaluation.results import Evaluation, Figure, Side
-from footage.evaluation.run import Evaluator
+from footage.evaluation.run import Evaluator, evaluate
 from footage.files import locked
 from footage.generation.clip import Clip
 from footage.generation.cutting.shots import CutFinder
@@ -326,6 +326,7 @@ REFUSED: dict[str, Callable[[dict[str, Any]], object]] = {
         count=2,
         cache=FeatureCache(Path("features")),
     ),
+    "evaluate": lambda given: evaluate(plan_of(given), EvaluationOptions(), cluster=object()),  # type: ignore[arg-type]
     "Evaluator": lambda given: Evaluator(plan_of(given), EvaluationOptions(), FeatureCache(None)),
     "compile_report": lambda given: compile_report(
         "one",

@@ -504,7 +504,12 @@ class SeedRange:
             ]
 
     def write_on(self, cluster: Cluster, folder: Path) -> Iterator[WrittenClip]:
-        """Have all clips of the request made by workers, a few seeds each; write them into a folder as they come."""
+        """Have all clips of the request made by workers, a few seeds each; write them into a folder as they come.
+
+        Raises:
+            ConfigError: the model is locked: Ray may put on a disk what workers are given.
+        """
+        check_plain([self.model.folder], "what workers are given", "give no --on")
         count = self.request.count
         few = max(1, min(MOST_AT_ONCE, count // (4 * cluster.slots)))
         units = [range(first, min(first + few, count)) for first in range(0, count, few)]

@@ -51,6 +51,7 @@ from footage.machines.cluster import Cluster
 from footage.media.geometry import NOTICE, VolumeScale
 from footage.metrics.bootstrap import LEAST_SOURCES
 from footage.metrics.distances import blocks
+from footage.trust.locks import check_plain
 
 REPEATED = ("clip", "frame", "classes")
 """Needs of the figures that are measured in every repeat."""
@@ -94,10 +95,14 @@ def evaluate(
     are in memory alone, and no pictures are written.
 
     Raises:
-        ConfigError: a metric or network is not known or cannot be had here, or features are not finite.
+        ConfigError: a metric or network is not known or cannot be had here, or features are not finite; or a side is
+            locked, and workers would be given clips of it.
         ModelError: a network's file is missing, damaged or another one.
     """
-    hidden = any(locked.folder_of(side.opened.given) for side in (plan.made, plan.real))
+    places = [side.opened.given for side in (plan.made, plan.real)]
+    if cluster is not None:
+        check_plain(places, "what workers are given", "give no --on")
+    hidden = any(map(locked.folder_of, places))
     with FeatureCache(options.cache_folder, cluster, hidden=hidden) as cache:
         return Evaluator(plan, options, cache, say=say).evaluation(to)
 
