@@ -11,25 +11,30 @@ comma := ,
 by_hash = $(if $(LOCKED),$(PIP) --require-hashes --no-deps --requirement $(1))
 itself = $(PIP) $(if $(LOCKED),--no-build-isolation) --editable '.[$(1)]'
 
-.PHONY: demo test nightly check audit lock format bench bench-page bench-status bench-enter site site-check gpu-pack clean
+# The plugins that tests need; others that lie in .venv would be imported, and looked through, by each process.
+PYTEST = $(BIN)/python -m pytest --disable-plugin-autoload -p xdist -p timeout -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test types nightly check audit lock format bench bench-page bench-status bench-enter site site-check gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTEST)
 
 # All tests, those too that are left out of `make test` because they are slow.
 nightly: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m ""
+	$(PYTEST) -m ""
 
 # Everything that has to hold: style, types, floors, tests. `.ci/run` runs this.
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(MAKE) -j2 types test  # mypy keeps one core busy for a minute
+
+types: .venv/installed-dev
+	$(BIN)/mypy
 
 # Known holes of the dependencies, where their list can be reached.
 audit: .venv/installed-dev

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -110,11 +111,15 @@ def refused(config: Config, loss: str, penalty: str) -> bool:
     )
 
 
+@pytest.mark.parametrize(
+    "part", [0, pytest.param(1, marks=pytest.mark.nightly), pytest.param(2, marks=pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_with_every_loss_and_penalty(name: str, loss: str) -> None:
-    plain = NETWORKS[name]
-    for penalty, knobs in PENALTIES.items():
+def test_every_network_with_every_loss_and_penalty(name: str, loss: str, part: int) -> None:
+    """A third of all combinations, in which any two of network, loss and penalty meet, by day; the others at night."""
+    plain, first = NETWORKS[name], list(NETWORKS).index(name) + list(LOSSES).index(loss) + part
+    for penalty, knobs in list(PENALTIES.items())[first % 3 :: 3]:
         settings = {"loss": loss, "penalty_every": 1, "r1": 0.0, **knobs}
         if refused(plain, loss, penalty):
             with pytest.raises(ConfigError):
@@ -131,9 +136,19 @@ def test_every_network_with_every_loss_and_penalty(name: str, loss: str) -> None
             assert moved, f"{net} does not learn with {penalty}"
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize(("labels", "channels"), [(0, 1), (2, 3)])
-def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) -> None:
+def preset_cases() -> list[Any]:
+    """Return each preset with labels and colour, and the first of its kind without, those of the others at night."""
+    seen, cases = set(), []
+    for name, known in PRESETS.items():
+        kind = known.config.method, type(known.config.net)
+        night = [pytest.mark.nightly] if kind in seen else []
+        cases += [pytest.param(2, 3, name), pytest.param(0, 1, name, marks=night)]
+        seen.add(kind)
+    return cases
+
+
+@pytest.mark.parametrize(("labels", "channels", "name"), preset_cases())
+def test_every_preset_trains_two_steps(labels: int, channels: int, name: str) -> None:
     config = tiny(PRESETS[name].config)
     size = {"frames": 32, "height": 32, "width": 32} if name == "volume-128" else {}  # it is for GPUs
     config = dataclasses.replace(config, clip=dataclasses.replace(config.clip, channels=channels, **size))

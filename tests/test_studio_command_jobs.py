@@ -52,7 +52,8 @@ def client(studio: Studio) -> TestClient:
 def dataset(studio: Studio) -> str:
     """The name of a data set that was made by a job."""
     client = client_of(studio)
-    form = {"sources": [str(studio.sources[0])], "name": "moving", "options": {"size": "32x32", "min_frames": 8}}
+    sizes = {"size": "32x32", "min_frames": 8}
+    form = {"sources": [str(studio.sources[0])], "name": "moving", "options": sizes, "advise": False}
     answer = client.post("/api/jobs/ingest", json=form)
     assert answer.status_code == 200, answer.text
     again = client.post("/api/jobs/ingest", json=form)

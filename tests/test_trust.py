@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 import warnings
@@ -43,6 +42,7 @@ from footage.trust.provenance import (
 from tests.clips import moving, write
 from tests.streams import save_tiny_stream
 from tests.studios import client_of
+from tests.test_cli import run
 
 MADE = {"made_with": "footage 0", "model": "tiny", "weights_sha256": "ab" * 32, "seed": 7, "label": "走"}
 
@@ -231,24 +231,17 @@ def test_a_signature_outlives_its_certificate(tmp_path: Path, monkeypatch: pytes
     assert examine(path, {}).state == "changed"
 
 
-def test_the_commands_generate_and_verify(tmp_path: Path) -> None:
+def test_the_commands_generate_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tiny_stream(tmp_path / "model")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-    def footage(*words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "footage", *words]
-        return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=120)
-
-    made = footage("generate", str(tmp_path / "model"), "--to", str(tmp_path / "out"), "--count", "2")
-    assert made.returncode == 0, made.stderr
+    assert run("generate", str(tmp_path / "model"), "--to", str(tmp_path / "out"), "--count", "2") == 0
     paths = sorted(map(str, (tmp_path / "out").glob("*.mp4")))
-    told = footage("verify", *paths, "--json")
-    assert told.returncode == 0 and len(paths) == 2, told.stderr
-    lines = json.loads(told.stdout)
+    capsys.readouterr()
+    assert run("verify", *paths, "--json") == 0 and len(paths) == 2
+    lines = json.loads(capsys.readouterr().out)
     assert [line["request"]["seed"] for line in lines] == [0, 1]
     assert all(len(line["request"]["dataset_hash"]) == 64 for line in lines)
     Path(paths[0]).write_bytes(Path(paths[0]).read_bytes()[:-30] + bytes(30))
-    assert footage("verify", *paths).returncode == 3
+    assert run("verify", *paths) == 3
 
 
 def test_the_studio_shows_what_a_signature_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
