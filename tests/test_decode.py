@@ -11,7 +11,7 @@ from PIL import Image
 
 from footage.media.decode import CHUNK, FrameReader, VideoDecoder, read_window
 from footage.media.geometry import FITS, Orientation
-from footage.media.probe import UnusableMedia, probe
+from footage.media.probe import UnusableMedia, count_frames, open_video, probe, time_of
 from footage.media.reader import DamageLog, PictureDecoder, fit_frames, natural_key, open_original
 from footage.media.thumbnails import read_thumbnails
 from tests import clips
@@ -281,6 +281,22 @@ def test_frames_are_gone_as_soon_as_they_were_shown(tmp_path):
         assert not [each for each in gc.get_objects() if type(each) is av.VideoFrame]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("codec", "options"), [("libx264", {"bf": "3", "g": "30"}), ("mpeg4", {"bf": "2", "g": "12"})])
+def test_an_avi_says_when_frames_are_decoded_and_they_are_shown_in_order(tmp_path, codec, options):
+    bits = np.arange(90)[:, None] >> np.arange(8) & 1  # each frame says its number, in eight bars
+    frames = list(np.tile(np.repeat(bits * 200 + 20, 8, axis=1)[:, None, :, None], (1, 32, 1, 3)).astype(np.uint8))
+    path = clips.write(tmp_path / "a.avi", frames, codec=codec, options=options)
+    with open_video(path) as (container, stream):
+        times = [time_of(frame) for frame, _ in FrameReader().frames(container, stream)]
+    assert times == [Fraction(number, 25) for number in range(90)] and count_frames(path).frames == 90
+    decoder = VideoDecoder(path, height=32, width=64, channels=1, fps=25, fit="stretch")
+    read = np.concatenate([chunk.frames for chunk in decoder]).reshape(-1, 32, 8, 8).mean(axis=(1, 3)) > 120
+    assert (read @ (1 << np.arange(8))).tolist() == list(range(90))
+    window, whole = read_window(path, 62 / 25, 3, 1)
+    read = window.reshape(3, 32, 8, 8).mean(axis=(1, 3)) > 120
+    assert (read @ (1 << np.arange(8))).tolist() == [62, 63, 64] and whole
 
 
 @pytest.mark.parametrize(

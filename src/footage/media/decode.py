@@ -7,6 +7,7 @@ rate, `read_window` takes a few frames from anywhere in a file.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ class FrameReader:
         """
         import av
 
-        if seconds <= LEADS[0] or clock.jumps or not clock.stamped or not stream.time_base:
+        # Of frames of an AVI that are not shown in the order of their packets, no time is known behind a jump.
+        unordered = container.format.name == "avi" and bool(getattr(decoder_of(stream), "has_b_frames", 0))
+        if seconds <= LEADS[0] or clock.jumps or not clock.stamped or not stream.time_base or unordered:
             yield from self.frames(container, stream)
             return
         first, _ = next(FrameReader("off").frames(container, stream), (None, False))
@@ -116,7 +119,8 @@ class FrameReader:
 
         spoiled = False
         packets, decoder = container.demux(stream), decoder_of(stream)
-        unsure = container.format.name == "avi"  # its pixels of 32 bits have 8 that nobody has to set
+        avi = container.format.name == "avi"  # its pixels of 32 bits have 8 that nobody has to set
+        order: list[int] = []  # times of AVI's packets, which are those of decoding: frames are shown in their order
         with av.logging.Capture(local=False) as messages:
             while True:
                 try:
@@ -127,6 +131,8 @@ class FrameReader:
                     self._note(probe.plain_reason(error))  # an error of reading ends the file
                     return
                 messages.clear()
+                if avi and packet.size and packet.dts is not None:
+                    heapq.heappush(order, packet.dts)
                 try:
                     frames: list[VideoFrame] = list(decoder.decode(packet))
                 except av.error.EOFError:
@@ -134,6 +140,9 @@ class FrameReader:
                 except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
                     self._note(probe.plain_reason(error))
                     spoiled = True
+                    if packet.dts in order:
+                        order.remove(packet.dts)
+                        heapq.heapify(order)
                     continue
                 faults = [text for level, _, text in messages if level <= av.logging.ERROR]
                 if faults:
@@ -143,7 +152,9 @@ class FrameReader:
                         self._note("a frame is marked as corrupt")
                     broken = bool(faults) or bool(frame.is_corrupt)
                     spoiled = broken or (spoiled and not frame.key_frame)
-                    yield without_unset_alpha(frame) if unsure and has_alpha(frame) else frame, spoiled
+                    if order:
+                        frame.pts = heapq.heappop(order)
+                    yield without_unset_alpha(frame) if avi and has_alpha(frame) else frame, spoiled
 
     def _note(self, problem: str) -> None:
         self.damaged += 1
