@@ -406,6 +406,15 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("caught\n", "")
 
 
+@pytest.mark.parametrize(("followed", "seconds", "status"), [("", 0.5, 0), ("1", 60, 130)])
+def test_a_closed_input_ends_only_what_is_followed(followed: str, seconds: float, status: int) -> None:
+    """Jobs of cron, CI and containers begin with a closed input."""
+    code = f"import time; from footage.commands import main; main._run = lambda _: time.sleep({seconds}); main.main([])"
+    environment = {**os.environ, "FOOTAGE_PROGRESS": "json", "FOOTAGE_FOLLOWED": followed}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == status, done.stderr
+
+
 def test_output_that_is_not_there_is_dropped() -> None:
     code = "import sys; sys.stdout = sys.stderr = None; from footage.commands.main import main; main(['audit', 'x'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 2

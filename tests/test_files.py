@@ -165,6 +165,11 @@ def test_what_was_meant_lies_beside_a_missing_path_or_has_a_known_name(
     assert meant("shape", "", ["shapes", "digits"]) == 'did you mean "shapes"?'
     assert meant("runs/shape", "", ["shapes"]) == "", "a name is no part of a path"
     assert meant("runs/frist/state", "") == "", "it would be missing there too"
+    assert meant("my-dta", "", table="dataset.json") == "", "a folder that is no data set is not meant by one"
+    (tmp_path / "my-data" / "dataset.json").touch()
+    assert meant("my-dta", "", table="dataset.json") == 'did you mean "my-data"?'
+    (tmp_path / "runs" / "first" / "model" / "model.json").touch()
+    assert meant("runs/frist", "", table="model.json") == 'did you mean "runs/first"?'
     assert (
         meant("my-data", "", ["my-dato"])
         == meant("nothing-like-it", "")

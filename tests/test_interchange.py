@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_videos_of_other_programs_are_clips_and_back(tmp_path: Path) -> None:
         ([Image.new("L", (4, 4)), Image.new("L", (4, 6))], "frames of a clip are of different sizes: bring all to one"),
         (
             np.zeros((2, 4, 4, 3)),
-            r"float64 \(2, 4, 4, 3\) is no clip, it holds no whole .*: give an array uint8 \(T, H",
+            r"float64 \(2, 4, 4, 3\) is no clip, it has to hold whole numbers of 8 bits .*: give an array uint8 \(T, H",
         ),
         (np.zeros((2, 4, 4, 2), np.uint8), r"uint8 \(2, 4, 4, 2\) is no clip, .* 3 channels"),
         (np.zeros((0, 4, 4, 3), np.uint8), r"uint8 \(0, 4, 4, 3\) is no clip, it is empty"),
@@ -125,6 +126,14 @@ def test_videos_of_other_programs_are_clips_and_back(tmp_path: Path) -> None:
 def test_what_is_no_clip_is_named(content: object, text: str) -> None:
     with pytest.raises(MediaError, match=text):
         Clip.of_frames(content)
+
+
+@pytest.mark.parametrize("fps", [0, -5.0, float("nan"), 1e9])
+def test_what_is_no_rate_is_named(fps: float, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", moving(2, (16, 16)))
+    for make in (lambda: Clip.of_frames(np.zeros((2, 4, 4, 3), np.uint8), fps), lambda: Clip.of_video(path, fps)):
+        with pytest.raises(MediaError, match=re.escape(f"fps is {fps:g}: give .1 to 1000")):
+            make()
 
 
 def test_bytes_that_are_no_video(tmp_path: Path) -> None:

@@ -87,13 +87,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return "known are " + ", ".join(names) if names else "there are none"
 
 
-def meant(path: Path | str, remedy: str, known: Iterable[str] = ()) -> str:
+def meant(path: Path | str, remedy: str, known: Iterable[str] = (), *, table: str = "") -> str:
     """Return `did you mean "..."?` of what lies beside a path that is missing, and of known names; else the remedy.
 
     Args:
         path: what was given.
         remedy: what to do where nothing like it is there.
         known: names, such as those of built-in data sets, that may stand in place of a path of one part.
+        table: what a folder that is meant has in it, or in the "model" of a run.
     """
     given = Path(path)
     if "://" in str(path) or os.path.lexists(given):
@@ -106,7 +107,10 @@ def meant(path: Path | str, remedy: str, known: Iterable[str] = ()) -> str:
         beside = [entry.name for entry in itertools.islice(entries, MOST_BESIDE) if not entry.name.startswith(".")]
     places = {name: str(missing.with_name(name) / rest) for name in beside}
     names = {name: name for name in known if len(given.parts) == 1}
-    names |= {name: place for name, place in places.items() if os.path.exists(place)}
+    wanted = (table, os.path.join("model", table)) if table else ("",)
+    names |= {
+        name: place for name, place in places.items() if any(os.path.exists(os.path.join(place, end)) for end in wanted)
+    }
     cutoff = 0.5 if len(missing.name) < 5 else 0.6
     close = difflib.get_close_matches(missing.name, names, n=3, cutoff=cutoff) if missing.name else []
     return "did you mean " + " or ".join(f'"{names[name]}"' for name in close) + "?" if close else remedy

@@ -250,7 +250,10 @@ def erase(
     for folder in libraries:
         with Library(folder, create=False) as library:
             known |= {folder} if library.knows(*wanted) else set()
-            taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
+            taught += [
+                (str(Path(one.folder).resolve()) if one.folder else one.name, one.dataset, one.dataset_digest)
+                for one in library.models()
+            ]
             counts[folder] = library.count_erased(*wanted)
         erasure.sources[folder] = []
     if not known:
@@ -259,7 +262,7 @@ def erase(
         remedy = nearest(source, names) if names else "give the path that its clips came from, or its end"
         raise DatasetError(f'there is no source "{source}" in {", ".join(map(str, places))}', remedy)
     found = [path for folder in models for path in models_in(folder)]
-    cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
+    cards = [(str(path.resolve()), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
     unknown = tuple(place for place in places if place not in known)
     seen = who_saw([*taught, *cards], erasure.hashes)
     if not yes:

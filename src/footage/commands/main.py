@@ -283,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except FootageError as error:
             _complain(str(error))
         except KeyboardInterrupt:
+            tell_follower(stopped=True)
             goes_on = "; the same command again goes on from there" if words and words[0] in RESUMED else ""
             print_marked(make_console(to_stderr=True), "stopped:", f"what had been finished is kept{goes_on}")
             sys.exit(STOPPED)

@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "FOOTAGE_CERTIFICATE, FOOTAGE_KEY": "a chain of certificates (PEM) and its key, to sign with instead",
     "FOOTAGE_PROVENANCE": "off: clips are not signed",
     "FOOTAGE_PROGRESS": "json: progress and errors as lines of JSON on the error output",
+    "FOOTAGE_FOLLOWED": "1: the command ends, as by Ctrl-C, when its input is closed",
     "NO_COLOR": "set to anything: no colours",
 }
 

@@ -1,8 +1,8 @@
 """The terminal: one place that makes consoles and progress bars, so that output looks the same everywhere.
 
 Ctrl-C, and terminals that do not know every character, are seen to here too; and programs that follow a command: where
-the environment has FOOTAGE_PROGRESS=json, progress and errors are lines of JSON on the error output, and the command
-ends, as by Ctrl-C, when its input is closed.
+the environment has FOOTAGE_PROGRESS=json, progress and errors are lines of JSON on the error output; where it has
+FOOTAGE_FOLLOWED=1, the command ends, as by Ctrl-C, when its input is closed.
 """
 
 from __future__ import annotations
@@ -144,14 +144,9 @@ def stoppable(for_good: bool) -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def followed() -> bool:
-    """Whether a program follows this command, see the module's docstring."""
-    return os.environ.get("FOOTAGE_PROGRESS") == "json"
-
-
 def tell_follower(**values: Any) -> None:
     """Tell the program that follows this command, if there is one, how it goes, as one line of JSON."""
-    if followed():
+    if os.environ.get("FOOTAGE_PROGRESS") == "json":
         with contextlib.suppress(OSError, ValueError):  # nobody listens any longer
             sys.stderr.write(json.dumps(values) + "\n")
             sys.stderr.flush()
@@ -165,7 +160,9 @@ def end_with_follower() -> None:
             pass
         os.kill(os.getpid(), signal.SIGINT)
 
-    if followed():
+    if (
+        os.environ.get("FOOTAGE_FOLLOWED") == "1"
+    ):  # not in jobs of cron, CI and containers, which begin with a closed input
         threading.Thread(target=wait, name="follower", daemon=True).start()
 
 

@@ -379,7 +379,7 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
         value = json.loads(content)
     except FileNotFoundError:
         make = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {place}"
-        remedy = meant(place, make)
+        remedy = meant(place, make, table="dataset.json")
         there = address is not None or Path(folder).is_dir()
         problem = "is not a dataset (it has no dataset.json)" if there else "does not exist"
         raise DatasetError(f'"{place}" {problem}', remedy) from None

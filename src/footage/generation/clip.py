@@ -45,6 +45,12 @@ PICTURES = (".png",)
 """Endings that stand for a single picture."""
 
 
+def check_rate(fps: float) -> None:
+    """Refuse what is no rate of frames that videos are written at, not a number too."""
+    if not 0.1 <= fps <= 1000:
+        raise MediaError(f"fps is {fps:g}", "give .1 to 1000 frames a second")
+
+
 @checked_methods
 @dataclass(frozen=True)
 class Clip:
@@ -78,8 +84,9 @@ class Clip:
             fps: frames in a second.
 
         Raises:
-            MediaError: it is none of these.
+            MediaError: it is none of these, or no rate of frames.
         """
+        check_rate(fps)
         tensor = hasattr(content, "detach")  # of torch, which is not imported for this
         if isinstance(content, Sequence) and content and not isinstance(content, str):
             pictures = [one.convert("RGB") if getattr(one, "mode", None) in COLOURED else one for one in content]
@@ -93,7 +100,7 @@ class Clip:
         if len(shape) > 4:
             wrong = "has more dimensions than one clip, as a batch has"
         elif kind != "uint8" and not floats:
-            wrong = "holds no whole numbers from 0 to 255 (uint8)"
+            wrong = "has to hold whole numbers of 8 bits (uint8)"
         elif len(shape) != 4 and (tensor or len(shape) != 3):
             wrong = "has too few dimensions"
         elif 0 in shape:
@@ -126,8 +133,10 @@ class Clip:
             fps: frames in a second; left out, that of the video, else 25.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: it cannot be read, or no rate of frames is given.
         """
+        if fps is not None:
+            check_rate(fps)
         held: Path | str | bytes
         if isinstance(content, Mapping):
             given = content.get("path") if content.get("bytes") is None else content["bytes"]

@@ -840,7 +840,7 @@ class FileStore:
         """
         if suffix not in KEPT_SUFFIXES:
             known = ", ".join(sorted(KEPT_SUFFIXES))
-            raise LibraryError(f'".{suffix}" is no ending of a clip', f"known are {known}")
+            raise LibraryError(f'a file ".{suffix}" is no video or picture', f"known are {known}")
         temporary = self.scratch(suffix)
         digest, size = hashlib.sha256(), 0
         try:

@@ -122,7 +122,7 @@ def read_info(folder: Path | str) -> ModelInfo:
         remedy = 'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models'
         remedy += "; in Python footage.train(DATASET) and footage.models()"
         problem = f'"{folder}" is not a model (it has no model.json)'
-        raise ModelError(problem, meant(folder, remedy, pretrained())) from None
+        raise ModelError(problem, meant(folder, remedy, pretrained(), table="model.json")) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int) or not 0 <= value["schema"] < 10_000:

@@ -69,7 +69,7 @@ class FollowedCommand:
     """
 
     def __init__(self, words: Sequence[str], device: str = "auto") -> None:
-        environment = {**os.environ, "FOOTAGE_PROGRESS": "json", "PYTHONIOENCODING": "utf-8"}
+        environment = {**os.environ, "FOOTAGE_PROGRESS": "json", "FOOTAGE_FOLLOWED": "1", "PYTHONIOENCODING": "utf-8"}
         kind, _, number = device.partition(":")
         if kind == "cuda" and number:
             environment["CUDA_VISIBLE_DEVICES"] = number

@@ -392,7 +392,8 @@ async def upload_clips(
     """
     limits, suffix, title = studio.limits, suffix_of(name), plain(stem_of(name)) or "untitled"
     if suffix not in KEPT_SUFFIXES | {"zip"}:
-        raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
+        known = ", ".join(sorted(KEPT_SUFFIXES))
+        raise HTTPException(415, f'"{plain(name)}" is no video or picture: give {known}, or a zip file of such')
     is_zip = suffix == "zip"
     path = studio.library.upload_path(f"{secrets.token_hex(8)}.{suffix}")
     upload = Upload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -107,7 +108,15 @@ def foreseen(studio: Studio, name: str, source: str) -> ForeseenErasure:
         (model, card.dataset, card.dataset_hash)
         for model, card in zip(usable, map(studio.catalog.card, usable), strict=True)
     ]
-    made = [(one.folder or one.name, one.dataset, one.dataset_digest) for one in studio.library.models()]
+    folders = {path.resolve(): model for model in usable if (path := studio.catalog.model(model)) is not None}
+    made = [
+        (
+            folders.get(Path(one.folder).resolve(), one.folder) if one.folder else one.name,
+            one.dataset,
+            one.dataset_digest,
+        )
+        for one in studio.library.models()
+    ]
     clips = sum(row.source in names for row in dataset.rows)
     found = studio.library.count_erased(erasure.digests, erasure.paths if erasure.digests else {source})
     return ForeseenErasure(names, clips, found, who_saw([*made, *cards], erasure.hashes))

@@ -279,11 +279,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.getElementById("campaign")?.addEventListener("submit", (event) => {
+document.getElementById("campaign")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = new FormData(event.target);
-  const models = form.getAll("model").map((name) => `model=${encodeURIComponent(name)}`).join("&");
-  location.href = `/rate/${encodeURIComponent(form.get("campaign").trim())}?${models}`;
+  const [campaign, models] = [form.get("campaign").trim(), form.getAll("model")];
+  try { await api("POST", "/api/ratings/pairs", { campaign, models }); } catch { return; } // why no two can be compared was shown
+  location.href = `/rate/${encodeURIComponent(campaign)}?${models.map((name) => `model=${encodeURIComponent(name)}`).join("&")}`;
 });
 
 // Videos that play by themselves do so unless little motion is asked for; then they have buttons.

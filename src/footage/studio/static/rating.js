@@ -18,6 +18,7 @@ async function draw() {
   } catch (error) {
     document.getElementById("problem").textContent = error.status ? error.message : t("lost");
     for (const part of page.querySelectorAll(".beside, .verdicts, .narrow, h1")) part.hidden = true; // there is nothing to answer
+    document.getElementById("ways-on").hidden = false;
     return;
   }
   for (const [number, side] of ["a", "b"].entries()) {
