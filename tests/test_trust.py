@@ -107,6 +107,21 @@ def test_parts_of_what_was_made_name_it_and_parts_of_what_was_filmed_are_not_sig
     assert examine(tmp_path / "film.mp4", {}).state == "unsigned"
 
 
+def test_sources_that_hold_no_manifest_are_named(tmp_path: Path) -> None:
+    """As they are in a container that C2PA does not know, damaged, in a folder of frames, gone."""
+    made = clip(tmp_path / "made.mp4")
+    write(tmp_path / "filmed.mkv", moving(6, (32, 32), 2))
+    (tmp_path / "cut-off.mp4").write_bytes(made.read_bytes()[:900])
+    (tmp_path / "frames").mkdir()
+    names = ("filmed.mkv", "made.mp4", "cut-off.mp4", "frames", "gone.mov")
+    path = tmp_path / "of-all.mp4"
+    with unsigned():
+        write_clip(path, [np.stack(moving(6, (32, 32), 1))], fps=12, metadata=MADE)
+    assert seal(path, MADE, path.name, [tmp_path / name for name in names])
+    told = examine(path, {})
+    assert (told.state, told.ingredients, told.findings) == ("trusted", names, ())
+
+
 def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     first = identity()
     path = tmp_path / "keys" / "identity.pem"

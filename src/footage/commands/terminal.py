@@ -53,6 +53,8 @@ CONTROLS = tuple(code for code in (*range(32), *range(127, 160)) if chr(code) no
 """Control characters (C0 and C1 of ISO 6429): terminals obey them."""
 TOLD = 0.25
 """Seconds between two words on the progress of a phase to a program that follows."""
+LOGGED = 10.0
+"""Seconds between two lines on the progress of a work where no terminal shows it."""
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -272,14 +274,34 @@ def tracked(items: Iterable[T], total: int, phase: str, console: Console) -> Ite
             bar.advance(task)
 
 
+class Log:
+    """Says now and then, in lines, how a work goes that nobody sees a bar of: the output is a file, or another program's.
+
+    Args:
+        console: where its bars are shown; a quiet one has no log.
+    """
+
+    def __init__(self, console: Console) -> None:
+        shown = console.is_terminal or console.quiet or os.environ.get("FOOTAGE_PROGRESS") == "json"
+        self._console, self._next = make_console(shown, to_stderr=True), time.monotonic() + LOGGED
+
+    def say(self, text: str) -> None:
+        """Print a text, unless something was printed, or all began, less than `LOGGED` seconds ago."""
+        if time.monotonic() >= self._next:
+            self._console.print(text)
+            self._next = time.monotonic() + LOGGED
+
+
 @contextlib.contextmanager
 def working(console: Console, text: str) -> Iterator[Callable[[str], None]]:
     """Show that something goes on of which nobody knows how long it takes; the function that is lent says more."""
     tell_follower(phase=text)
+    log = Log(console)
     with console.status(text) as status:
 
         def say(text: str) -> None:
             status.update(text)
+            log.say(text)
             tell_follower(phase=text)
 
         yield say
@@ -290,7 +312,7 @@ def phases(console: Console) -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar for each phase of a work; the function that is lent takes phase, done, total and a name."""
     with _bar(console) as bar:
         tasks: dict[str, object] = {}
-        told = 0.0
+        told, log = 0.0, Log(console)
 
         def show(phase: str, done: int, total: int, name: str) -> None:
             nonlocal told
@@ -300,5 +322,6 @@ def phases(console: Console) -> Iterator[Callable[[str, int, int, str], None]]:
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=total, name="")
             bar.update(tasks[phase], completed=done, total=total, name=name[-40:])  # type: ignore[arg-type]
+            log.say(f"{phase} {done:,} of {total:,} {name}".rstrip())
 
         yield show

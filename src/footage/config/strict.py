@@ -393,6 +393,7 @@ def arguments_of(kind: Callable[P, Fields]) -> Callable[[Callable[[Fields], Resu
     def decorate(function: Callable[[Fields], Result]) -> Callable[P, Result]:
         @functools.wraps(function)
         def take(*args: P.args, **kwargs: P.kwargs) -> Result:
+            refuse_unknown(take, kwargs)
             return function(kind(*args, **kwargs))
 
         _describe(take, kind)
@@ -409,12 +410,21 @@ def method_arguments_of(
     def decorate(method: Callable[[Owner, Fields], Result]) -> Callable[Concatenate[Owner, P], Result]:
         @functools.wraps(method)
         def take(owner: Owner, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+            refuse_unknown(take, kwargs)
             return method(owner, checked(kind)(*args, **kwargs))
 
         _describe(take, kind, inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         return take
 
     return decorate
+
+
+def refuse_unknown(function: Any, names: Iterable[str]) -> None:
+    """Raise TypeError, as Python does, for a name that a function has no argument of, and say which is meant."""
+    known = inspect.signature(function).parameters
+    for name in names:
+        if name not in known:
+            raise TypeError(f'{function.__qualname__}() has no argument "{name}": {nearest(name, known)}')
 
 
 def _describe(function: Any, kind: Any, *before: inspect.Parameter) -> None:

@@ -46,6 +46,7 @@ from footage.models.requests import (
     StreamRequest,
     Timing,
     VideoRequest,
+    loop_frames,
     read_sliders,
 )
 from footage.models.text.conditioning import ReadsText
@@ -149,6 +150,10 @@ class Model:
         video = VideoRequest(request.seed, begin, request.last_seed, end, length, tuple(moved.items()), time, react)
         for note in [] if react is None else react.notes:
             tell(note)
+        if time.loop and length % (once := loop_frames(time)):
+            tell(
+                f"{length} frames are {length / once:.3g} rounds of the loop: a player that repeats the clip will jump"
+            )
         if isinstance(generator, Streams):
             check(video, generator.shot)
         asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}

@@ -428,6 +428,9 @@ def similar(
     if vector is None and kind is None and vectors.kind != APPEARANCE:  # it came after the others were embedded
         return similar(storage, to, filters, limit, APPEARANCE)
     if vector is None:
+        if isinstance(to, int):
+            with storage.database.read() as connection:
+                storage.entry(connection, to)
         raise LibraryError(f"clip {to} has no embedding of the kind {vectors.kind}", "see: footage library verify")
     if vector.shape != (vectors.width,):
         raise LibraryError(f"the vector is {vector.shape}", f"give ({vectors.width},)")

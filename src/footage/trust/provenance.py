@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import datetime
 import importlib
+import io
 import json
 import os
 import re
@@ -41,6 +42,8 @@ SIGNED = {
     ".jpg": "image/jpeg",
 }
 """Endings of files that can be signed, and their media types. Matroska and WebM have no place for a manifest."""
+UNPARSED = "application/octet-stream"
+"""Media type of ingredients that are named alone: they can hold no manifest, or cannot be parsed."""
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """Where IPTC describes digital source types."""
 TRAINED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
@@ -194,10 +197,13 @@ def _sign(c2pa: Any, path: Path, metadata: Mapping[str, Any], title: str, source
     }
     with c2pa.Builder(json.dumps(manifest, ensure_ascii=False), context=_context(c2pa)) as builder:
         for number, source in enumerate(sources):
-            if (media_type := SIGNED.get(source.suffix.lower())) is not None:
-                about = {"title": source.name, "relationship": "componentOf", "instance_id": f"source-{number}"}
-                with locked.open_file(source) as content:
-                    builder.add_ingredient(json.dumps(about), media_type, content)
+            about = {"title": source.name, "relationship": "componentOf", "instance_id": f"source-{number}"}
+            with locked.open_file(source) if source.is_file() else io.BytesIO() as content:
+                try:
+                    builder.add_ingredient(json.dumps(about), SIGNED.get(source.suffix.lower(), UNPARSED), content)
+                except c2pa.C2paError:  # damaged, though its pictures could be read
+                    content.seek(0)
+                    builder.add_ingredient(json.dumps(about), UNPARSED, content)
         handle, signed = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
         os.close(handle)
         try:

@@ -226,7 +226,9 @@ def report_path(
         raise ConfigError(f'report is "{path}"', "give a file that ends in .html")
     own = path.with_suffix(".json")
     if own == to or (len(subjects) > 1 and own in map(Path, subjects)):
-        raise ConfigError(f'"{own}" is the file of the report itself', "give the report another name with --report")
+        raise ConfigError(
+            f'the report writes its own figures to "{own}"', "leave --to out, or give the report another name"
+        )
     return path
 
 
