@@ -275,7 +275,7 @@ def tracked(items: Iterable[T], total: int, phase: str, console: Console) -> Ite
 
 
 class Log:
-    """Says now and then, in lines, how a work goes that nobody sees a bar of: the output is a file, or another program's.
+    """Says now and then, in lines, how a work goes whose bar nobody sees: the output is a file, or another program's.
 
     Args:
         console: where its bars are shown; a quiet one has no log.
