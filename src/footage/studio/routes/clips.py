@@ -74,7 +74,7 @@ MEDIA_TYPES = {
     **dict.fromkeys(("ts", "mts", "m2ts", "m2t"), "video/mp2t"),
 }
 """Media types of clips by their endings; others are given as plain bytes."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that reading a signature may take."""
 EDIT_LISTS = ("otio", "fcpxml", "xml", "edl")
 """Formats of exports that cutting programs open."""
