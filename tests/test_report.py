@@ -316,7 +316,10 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         (dict(made=both.with_suffix(".json"), real="shapes"), "was measured before"),
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "r.pdf"), "ends in .html"),
         (dict(made=tmp_path / "m0", real="shapes", all=True, compare=("x",)), "all is given"),
-        (dict(made=tmp_path / "a.json", compare=("b.json",), report=tmp_path / "a.html"), "the report writes its own figures"),
+        (
+            dict(made=tmp_path / "a.json", compare=("b.json",), report=tmp_path / "a.html"),
+            "the report writes its own figures",
+        ),
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"), "itself"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -28,7 +28,7 @@ SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "hei
 CLIPS = 90
 JOB = 120_000
 """Milliseconds for what a worker does, which has to start first."""
-EXPECTED = re.compile(r"\b(404|503)\b").search
+EXPECTED = re.compile(r"\b(400|404|503)\b").search
 """What tests let the server answer that a browser reports as an error."""
 SOUNDING = 31
 """The clip that has sound."""
@@ -606,6 +606,19 @@ def test_rate_blindly(page: Page, server: Server) -> None:
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Answers (CSV)").click()
     assert waiting.value.path().read_text().count("\n") == 7
+
+
+def test_where_no_two_can_be_compared_one_is_told_before_and_led_on(page: Page) -> None:
+    refused = {"problem": "no two of these have clips of the same label, size and length", "remedy": "generate such"}
+    page.route("**/api/ratings/pairs", lambda route: route.fulfill(status=400, json=refused))
+    page.goto("/rate")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator(".toast.bad", has_text=refused["problem"])).to_be_visible()
+    expect(page).to_have_url(re.compile("/rate$"))
+    page.goto("/rate/x?model=other&model=imported")
+    expect(page.locator("#problem", has_text=refused["problem"])).to_be_visible()
+    page.locator("#ways-on").get_by_role("link", name="Rate", exact=True).click()
+    expect(page).to_have_url(re.compile("/rate$"))
 
 
 def test_export_what_was_kept(page: Page, server: Server, tmp_path: Path) -> None:
