@@ -320,7 +320,10 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
             dict(made=tmp_path / "a.json", compare=("b.json",), report=tmp_path / "a.html"),
             "the report writes its own figures",
         ),
-        (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"), "itself"),
+        (
+            dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"),
+            "its own figures",
+        ),
     ):
         with pytest.raises(ConfigError, match=words):
             footage.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]
