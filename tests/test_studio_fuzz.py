@@ -16,8 +16,6 @@ from tests import hostile
 from tests.clips import moving, write
 from tests.people import BASE, make_accounts, sign_in
 
-schemathesis = pytest.importorskip("schemathesis")
-
 EXAMPLES = {None: 4, "look": 1, "rate": 1, "make": 1, "administer": 2}
 """Requests for each operation, by role, None for the owner; benchmarks/studio.py sends many more."""
 LEFT_OUT = "/api/live"
@@ -38,6 +36,7 @@ def name_an_entry(path: str, values: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("role", EXAMPLES, ids=lambda role: role or "owner")
 def test_no_request_is_a_fault_of_the_server(tmp_path: Path, role: str | None) -> None:
+    schemathesis = pytest.importorskip("schemathesis")  # not before a process comes to it: it takes a second
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis import given as tried
     from starlette.testclient import TestClient

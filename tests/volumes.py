@@ -25,5 +25,5 @@ def save_volumes(models: Path) -> Path:
     """Make a data set of two phantoms among models; return its folder."""
     for index in range(2):
         write_phantom(models / "体片" / f"{index}.nii.gz", index)
-    options = {"height": 20, "width": 16, "spacing": "40,18,22.5", "min_frames": 8, "workers": 0}
+    options = {"height": 20, "width": 16, "spacing": "40,18,22.5", "min_frames": 8, "workers": 0, "heldout": 0.0}
     return ingest([models / "体片"], models / "体", **options).dataset.folder
