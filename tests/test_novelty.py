@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from footage.config import AugmentConfig, to_json
 from footage.data.clips import BuiltInClips, Span
 from footage.errors import ConfigError, DatasetError
 from footage.generation import novelty
-from footage.generation.clip import Frames
+from footage.generation.clip import Clip, Frames
 from footage.generation.model import Model
 from footage.generation.novelty import NEARER, TRIES, NovelClips, NoveltyCheck, open_training_clips
 from footage.library.library import Library
 from footage.media.encode import read_metadata
+from footage.media.geometry import VolumeScale
 from footage.metrics.clip_vectors import small_copies
 from footage.models.requests import TRAINED_ON, GenerateRequest
 from footage.studio.catalog import Catalog
@@ -112,6 +114,23 @@ def test_of_both_kinds_the_new_ones_stay_and_the_search_has_an_end(model: Model)
     rarely = learned(model, [new[0], *[copied[0]] * (2 * TRIES - 1)])
     assert len(list(rarely.clips(GenerateRequest(2, novel=TRAINED_ON), told.append))) == 1
     assert told == [told[0]] and told[0].startswith(f"1 of {2 * TRIES} seeds give new clips, 2 were asked for")
+
+
+def test_new_clips_keep_their_sound_and_what_is_a_volume() -> None:
+    """A volume that is new is written as one, and a clip with a song has it."""
+
+    class Lenient:
+        def judge(self, chunks: object) -> dict[str, Any]:
+            return {}
+
+        def note(self, found: object) -> dict[str, Any]:
+            return {"beside": "nothing"}
+
+    made = Clip.of_frames(np.zeros((4, 8, 8, 1), np.uint8))
+    scale = VolumeScale(1.0, 0.0, "HU", (2.0, 1.0, 1.0))
+    clip = replace(made, deep=lambda: iter(()), volume=scale, sound=lambda: iter(()), sources=(Path("a"),))
+    (new,) = NovelClips(iter([clip]), Lenient(), 1)  # type: ignore[arg-type]
+    assert new == replace(clip, metadata={"novel": {"beside": "nothing"}})
 
 
 def test_mirrored_copies_count_where_the_model_learned_from_mirrored_clips(model: Model) -> None:

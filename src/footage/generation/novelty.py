@@ -13,7 +13,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -338,7 +338,7 @@ class NovelClips(Iterator[Clip]):
                 self.left_out.append(LeftOut(clip.metadata["seed"], near[0]))
                 continue
             self.made += 1
-            return Clip(clip.make, clip.frames, clip.fps, {**clip.metadata, "novel": self.check.note(found)})
+            return replace(clip, metadata={**clip.metadata, "novel": self.check.note(found)})
         if self.made == self.count:
             raise StopIteration
         tried = counted(self.made + len(self.left_out), "seed gives new clips", "seeds give new clips")
