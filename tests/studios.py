@@ -23,6 +23,8 @@ LOADED = """() => document.readyState === 'complete' && !document.querySelector(
     [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
         .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
 """Whether a page has all of its parts."""
+PARTS = "() => !document.querySelector('.htmx-request:not([hx-get*=signature]), #grid:not(.placed)')"
+"""Whether a page has all of its parts but what a signature says, which takes a process."""
 
 
 def client_of(studio: Studio) -> TestClient:

@@ -191,7 +191,7 @@ def looked_at(page: Page, address: str) -> dict[str, list[str]]:
     page.set_viewport_size({"width": WIDTHS[0], "height": 800})
     page.emulate_media(color_scheme="light")
     page.goto(address)
-    page.wait_for_function(LOADED)
+    page.wait_for_function(LOADED, timeout=120_000)  # a signature takes a process
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark")[: 1 + (width == WIDTHS[0])]:  # colours are the same, however wide

@@ -19,7 +19,7 @@ from footage.library.query import ClipQuery
 from footage.studio.app import Address, Server
 from tests.clips import add_sound, moving, write
 from tests.streams import save_tiny_stream
-from tests.studios import LOADED, eventually
+from tests.studios import LOADED, PARTS, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -32,8 +32,6 @@ EXPECTED = re.compile(r"\b(400|404|503)\b").search
 """What tests let the server answer that a browser reports as an error."""
 SOUNDING = 31
 """The clip that has sound."""
-PARTS = "() => !document.querySelector('.htmx-request:not([hx-get*=signature]), #grid:not(.placed)')"
-"""Whether a page has all of its parts but what a signature says, which takes a process."""
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
     e.checkVisibility() && !e.closest('[aria-hidden=true], .card')
     && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
@@ -92,12 +90,21 @@ def opened(page: Page, address: str = "/") -> None:
     page.locator("#grid").focus()
 
 
+def go_to_the_end(page: Page) -> None:
+    """Go to the oldest clip, which stands last, in a grid that may still get longer."""
+
+    def ended() -> int:
+        page.keyboard.press("End")
+        return page.locator("#clip-1").count()
+
+    eventually(page, ended)
+
+
 def test_the_grid_scrolls_and_plays(page: Page) -> None:
     opened(page)
     says(page, f"{CLIPS} clips")
     assert cards(page) < CLIPS
-    page.keyboard.press("End")
-    page.wait_for_selector("#clip-1")  # the oldest stands last
+    go_to_the_end(page)
     assert cards(page) < CLIPS, "what is out of sight is not in the page"
     page.locator("#clip-1").hover()
     video = page.wait_for_selector("#clip-1 video")
@@ -482,7 +489,7 @@ def test_clips_that_are_gone_are_asked_for_once(page: Page, server: Server) -> N
     page.route(re.compile("/api/clips/(ids|shapes)"), with_gone)
     page.on("request", lambda request: asked.append(request.url) if f"ids={gone[0]}" in request.url else None)
     opened(page)
-    page.keyboard.press("End")
+    go_to_the_end(page)
     says(page, f"{server.studio.library.count() - len(gone)} clips")
     page.wait_for_selector("#clip-1")
     assert len(asked) == 1, asked
@@ -710,12 +717,7 @@ def test_a_grid_asks_for_more_clips_as_it_is_scrolled(page: Page, monkeypatch: p
     eventually(page, lambda: sum("/api/clips/shapes" in url for url in asked) >= 1)
     before = sum("/api/clips/shapes" in url for url in asked)
     assert before < (CLIPS - 60) / 10 and any("/api/clips/count" in url for url in asked)
-
-    def ended() -> int:
-        page.keyboard.press("End")
-        return page.locator("#clip-1").count()
-
-    eventually(page, ended)
+    go_to_the_end(page)
     page.keyboard.press("Home")
     page.keyboard.press("Control+a")
     expect(page.locator("#chosen-count")).to_have_text(f"{CLIPS} selected")

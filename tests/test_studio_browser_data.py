@@ -81,6 +81,7 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     ).first.scroll_into_view_if_needed()  # pictures that are out of sight are fetched when they are not
     page.wait_for_function("() => document.querySelector('.film')?.naturalWidth > 0")
     page.get_by_role("link", name="Audit", exact=True).first.click()
+    page.wait_for_url("**/data/audit?**")  # its script is there
     page.wait_for_selector("#rejected table")
     expect(page.locator("main")).to_contain_text("5 sources", use_inner_text=True)
     expect(page.locator("#rejected summary")).to_have_count(1)

@@ -34,6 +34,7 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, t
         page.wait_for_url(server.address)
         click("button", "Skip the tour")
         click("link", "Generate the first clips")
+        page.wait_for_url("**/generate")
         page.locator("[name=seconds]").first.fill("0.5")  # shorter than what stands there, for the test's sake
         click("button", "Generate")
         page.wait_for_selector(".job.done", timeout=120_000)

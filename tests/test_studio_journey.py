@@ -117,6 +117,7 @@ def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
     assert ended.clips >= stored.clips + 16
     page.reload()
     page.get_by_role("link", name="Evaluate").click()
+    page.wait_for_url("**/evaluate?**")
     expect(page.locator("[name=real]")).to_have_value("data/moving", timeout=PATIENCE)
     chosen = page.locator("[name=metric]").evaluate_all("boxes => boxes.filter(b => b.checked).map(b => b.value)")
     for metric in set(chosen) - {"pictures"}:

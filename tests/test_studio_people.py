@@ -608,6 +608,7 @@ def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Pa
         page.click("#enter button")
         page.wait_for_url(server.address)
         page.click("nav a[href='/people']")
+        page.wait_for_url("**/people")
         page.check("[name=role][value=look]")
         page.click("form[data-asks] button")
         page.wait_for_function("document.querySelector('#once input')?.value")

@@ -43,7 +43,7 @@ from footage.studio.volume_process import VolumeQuestion, halved, levels_of, sho
 from footage.trust import locks
 from tests.clips import moving, write
 from tests.models import save_tiny_model
-from tests.studios import client_of, opened_page, work_off
+from tests.studios import PARTS, client_of, opened_page, work_off
 from tests.volumes import SHAPE, save_volumes, write_phantom
 
 if TYPE_CHECKING:
@@ -353,12 +353,16 @@ def test_planes_are_linked_and_show_their_values_through_the_window(
     with opened_page(browser, server.address) as page:
         page.goto("/clip/1")
         page.wait_for_function(SHOWN)
-        code = """async (all) => { const { shade } = await import('/static/volume.js');
+        page.wait_for_function(PARTS)  # nothing moves any more
+        # By the address that the page has it by, or it runs twice, and opens the volume again.
+        code = """async (all) => {
+            const { shade } = await import(document.querySelector('script[src*="volume.js"]').src);
             return all.map(([window, values]) => values.map(([value]) => shade(value, window))); }"""
         windows = [(vars(window), expected) for window, expected in STANDARD]
         for shades, (_, expected) in zip(page.evaluate(code, windows), STANDARD, strict=True):
             assert shades == pytest.approx([level for _, level in expected], abs=0.5)  # the same in the browser
         page.get_by_role("button", name="Lung").click()
+        page.mouse.move(0, 0)
         page.locator("[data-plane=axial] canvas").focus()
         for key in ("PageUp", "ArrowLeft", "ArrowDown"):
             page.keyboard.press(key)
