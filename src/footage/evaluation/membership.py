@@ -382,10 +382,8 @@ class PrivacyAuditor:
         self.notes = list[str]()
         if heldout is not None and unseen.content_hash == source.content_hash:
             raise ConfigError(f"held-out is {heldout.given}, the same clips as {data.given}", "give other clips")
-        spans = [
-            source.spans("train"),
-            unseen.spans("heldout") + (unseen.spans("train") if heldout is not None else []),
-        ]
+        more = unseen.spans("train") if heldout is not None else []
+        spans = [source.spans("train"), unseen.spans("heldout") + more]
         sides = [_RealSide.of(of, some, self.shape, seed) for of, some in zip((source, unseen), spans, strict=True)]
         for side, given, source_spans in zip(sides, (data, heldout or data), spans, strict=True):
             if not side.spans:

@@ -183,12 +183,8 @@ class Evaluator:
         return name in self.asked or not self.asked
 
     def evaluation(self, to: Path | None = None) -> Evaluation:
-        """Measure all of it; pictures of the nearest training clips are put beside a figures.json.
-
-        Of what is locked none are.
-        """
-        plan, options = self.plan, self.options
-        to = None if any(map(locked.folder_of, self.places)) else to
+        """Measure all of it; pictures of the nearest training clips, unless locked, are put beside a figures.json."""
+        plan, options, to = self.plan, self.options, None if any(map(locked.folder_of, self.places)) else to
         figures, curves = list[Figure](), list[Curve]()
         if self.questions is not None and self.wants("fidelity"):
             self.say("measuring answers beside the truth")

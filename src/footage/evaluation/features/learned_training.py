@@ -319,9 +319,9 @@ def train_evaluator(
     seed: int = 0,
     show: Show = lambda what, done, total: None,
 ) -> tuple[Path, LearnedNetwork]:
-    """Train a feature network on some files of a data set, and write it with what the ladder came to.
+    """Train a feature network on some files of a data set; return its file, and what the .json beside it says.
 
-    The same call again goes on where a killed one stopped.
+    The same call again goes on where a killed one stopped. What the ladder came to is in the .json file.
 
     Args:
         source: the data set.
@@ -333,18 +333,13 @@ def train_evaluator(
         seed: of the division, the weights and all draws.
         show: is told what is done, how much of it, and of how much.
 
-    Returns:
-        The .safetensors file, and what the .json file beside it says.
-
     Raises:
         ConfigError: the data set is locked, and the folder of the file is not.
     """
-    if locked.folder_of(to) is None:
-        check_plain([getattr(source, "folder", to)], f'"{to}"', "name a place in a locked folder")
+    check_plain([] if locked.folder_of(to) else [getattr(source, "folder", to)], f'"{to}"', "name a locked place")
     own, others = divide(source, share, seed)
-    chosen, speeds = choose(source, own, tasks, frames)
+    recipe = FeatureTraining(*choose(source, own, tasks, frames), frames, clips, seed)
     own = [span for span in own if span.frames >= frames]
-    recipe = FeatureTraining(chosen, speeds, frames, clips, seed)
     state = files.name_beside(to.with_suffix(""), ".", ".state")
     net, heads = fit(source, own, recipe, state, show)
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
@@ -357,8 +352,8 @@ def train_evaluator(
         side=SIDE,
         frames=frames,
         fps=source.fps,
-        labels=source.labels if "labels" in chosen else (),
-        tasks=chosen,
+        labels=source.labels if "labels" in recipe.tasks else (),
+        tasks=recipe.tasks,
         sources=tuple(sorted({span.source for span in own})),
         clips_seen=clips,
         seed=seed,
