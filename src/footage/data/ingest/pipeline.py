@@ -102,6 +102,12 @@ def ingest(
     if not inputs:
         raise ConfigError("no source was given", "name a folder of videos")
     check_labels(config.labels)
+    if config.cuts and config.shots == "fine":
+        try:
+            imported("footage.generation.cutting.shots:WEIGHTS").path()
+        except ModelError as error:  # it is not installed
+            remedy = f"{error.remedy}; or give --shots quick, which finds hard cuts without it"
+            raise ModelError(error.problem, remedy) from None
     far = RemoteDataset(address) if (address := remote.address_of(to)) else None
     folder = Path(to) if far is None else far.work
     if folder.exists() and not folder.is_dir():
