@@ -248,6 +248,7 @@ def test_what_a_method_is_called_with_is_named(tmp_path: Path) -> None:
         with pytest.raises(FootageError) as refused:
             call()
         assert str(refused.value) == told
+    assert [entry.id for entry in library.entries({1: "one", 2: "two"})] == [1, 2], "what has numbers for its keys"
     assert library.update(1, tags="two words").tags == ("two words",), "a text is a tag, not a tag for each letter"
     assert library.bulk(np.array([1, 2]), {"stars": np.int64(3).item()}) == 2  # type: ignore[arg-type]
     assert library.count(footage.ClipQuery(min_stars=3)) == 2

@@ -250,7 +250,7 @@ def test_likeness_finds_the_copy_first(tmp_path: Path) -> None:
     assert copy.id not in [e.id for e, _ in library.similar(4)] and library.duplicates() == []
     with pytest.raises(LibraryError, match="the vector is"):
         library.similar(np.zeros(3, np.float32))
-    with pytest.raises(LibraryError, match="no embedding"):
+    with pytest.raises(LibraryError, match='there is no clip "99"'):
         library.similar(99)
 
 

@@ -139,7 +139,7 @@ def _value(hint: Any, item: Any, where: str) -> Any:
 KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path"}
 """What arguments of public functions are called in errors, by their types."""
 LARGEST_INTEGER = 2**63
-"""Whole numbers of public functions are less: seeds, and what SQLite holds."""
+"""Whole numbers of public functions are less, as those that SQLite holds; seeds may be any."""
 LISTS = (Iterable, Collection, Sequence)
 """Origins of annotations of lists that are passed on as they are given, where their items fit."""
 
@@ -203,7 +203,8 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
             item = item.item()
         require(isinstance(item, numbers.Real) and not isinstance(item, bool), where, item, remedy)
         require(hint is float or item == item // 1, where, item, remedy)
-        require(hint is float or abs(item) < LARGEST_INTEGER, where, item, "give a whole number below 2**63")
+        unbounded = hint is float or where.endswith("seed")
+        require(unbounded or abs(item) < LARGEST_INTEGER, where, item, "give a whole number below 2**63")
         return int(item) if hint is int else item
     elif isinstance(kind := origin or hint, type) and hint is not Any and not getattr(kind, "_is_protocol", False):
         require(isinstance(item, kind), where, item, remedy)
@@ -213,10 +214,11 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
 def list_of(hint: Any, item: Any, where: str) -> Any:
     """Return an argument that is a tuple, or a list: as it is, where it is a list and its items fit; see `fitting`."""
     parts, single = typing.get_args(hint), isinstance(item, (str, os.PathLike))
-    right = single or (isinstance(item, Iterable) and not isinstance(item, (bytes, Mapping)))
+    ordered = typing.get_origin(hint) is tuple
+    right = single or (isinstance(item, Iterable) and not isinstance(item, (bytes, Mapping) if ordered else bytes))
     require(right, where, item, f"give {kinds_of(hint)}")
     items = (item,) if single else item if isinstance(item, (list, range)) else tuple(item)
-    if typing.get_origin(hint) is not tuple:
+    if not ordered:
         quick = quick_types(parts[0])
         return items if all(is_quick(part, quick) for part in items) else [fitting(parts[0], i, where) for i in items]
     each = parts[:1] * len(items) if parts[-1] is ... else parts
