@@ -138,8 +138,6 @@ def _value(hint: Any, item: Any, where: str) -> Any:
 
 KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path"}
 """What arguments of public functions are called in errors, by their types."""
-LARGEST_INTEGER = 2**63
-"""Whole numbers of public functions are less, as those that SQLite holds; seeds may be any."""
 LISTS = (Iterable, Collection, Sequence)
 """Origins of annotations of lists that are passed on as they are given, where their items fit."""
 
@@ -203,8 +201,6 @@ def fitting(hint: Any, item: Any, where: str) -> Any:
             item = item.item()
         require(isinstance(item, numbers.Real) and not isinstance(item, bool), where, item, remedy)
         require(hint is float or item == item // 1, where, item, remedy)
-        unbounded = hint is float or where.endswith("seed")
-        require(unbounded or abs(item) < LARGEST_INTEGER, where, item, "give a whole number below 2**63")
         return int(item) if hint is int else item
     elif isinstance(kind := origin or hint, type) and hint is not Any and not getattr(kind, "_is_protocol", False):
         require(isinstance(item, kind), where, item, remedy)
@@ -220,7 +216,7 @@ def list_of(hint: Any, item: Any, where: str) -> Any:
     items = (item,) if single else item if isinstance(item, (list, range)) else tuple(item)
     if not ordered:
         quick = quick_types(parts[0])
-        return items if all(is_quick(part, quick) for part in items) else [fitting(parts[0], i, where) for i in items]
+        return items if all(type(part) in quick for part in items) else [fitting(parts[0], i, where) for i in items]
     each = parts[:1] * len(items) if parts[-1] is ... else parts
     require(len(items) == len(each), where, item, f"give {len(each)} of them")
     return tuple(map(fitting, each, items, itertools.repeat(where)))
@@ -244,10 +240,7 @@ def one_of(hint: Any, item: Any, where: str) -> Any:
         return fitting(kinds[0], item, where)
     if isinstance(item, (str, os.PathLike)):
         check_text(item, where, Path in kinds)
-    large = isinstance(item, int) and abs(item) >= LARGEST_INTEGER
-    if not large and any(
-        isinstance(kind, type) and typing.get_origin(kind) is None and isinstance(item, kind) for kind in kinds
-    ):
+    if any(isinstance(kind, type) and typing.get_origin(kind) is None and isinstance(item, kind) for kind in kinds):
         return item
     for kind in kinds:
         with contextlib.suppress(ConfigError):
@@ -288,11 +281,6 @@ def quick_types(hint: Any) -> frozenset[type]:
     return frozenset({hint} if known else ())
 
 
-def is_quick(value: Any, kinds: Collection[type]) -> bool:
-    """Whether a value is of one of `quick_types`, and no number that is too large."""
-    return type(value) in kinds and (type(value) is not int or -LARGEST_INTEGER < value < LARGEST_INTEGER)
-
-
 @functools.cache
 def signature_types(
     function: Callable[..., Any],
@@ -325,9 +313,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def take(*args: P.args, **kwargs: P.kwargs) -> T:
         _, _, quick, places = signature_types(function)
-        if all(map(is_quick, args[owned:], places)) and all(
-            [is_quick(value, quick.get(name, ())) for name, value in kwargs.items()]
-        ):
+        known = [type(value) in kinds for value, kinds in zip(args[owned:], places, strict=False)]
+        if all(known) and all([type(value) in quick.get(name, ()) for name, value in kwargs.items()]):
             return function(*args, **kwargs)
         try:
             bound = bind(function, args, kwargs)

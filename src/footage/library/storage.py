@@ -713,6 +713,8 @@ class Database:
             elif name.startswith(UNWRITABLE):
                 problem, remedy = f'"{self.path}" cannot be written ({error})', "see who owns the folder"
             raise LibraryError(problem, remedy) from error
+        except OverflowError as error:  # of a number that SQLite does not hold
+            raise LibraryError("a whole number is larger than a library holds", "give one below 2**63") from error
 
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
         """Switch to the write-ahead log. SQLite does not wait here by itself when another process does the same."""
