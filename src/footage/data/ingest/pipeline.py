@@ -120,12 +120,6 @@ def ingest(
         check_near([*inputs, to], cluster)
     else:
         check_plain([path for path in inputs if remote.address_of(path) is None], "the data set", "give --lock")
-    if config.cuts and config.shots == "fine":
-        try:
-            imported("footage.generation.cutting.shots:WEIGHTS").path()
-        except ModelError as error:  # it is not installed
-            remedy = f"{error.remedy}; or give --shots quick, which finds hard cuts without it"
-            raise ModelError(error.problem, remedy) from None
     with remote.sources_here(inputs, to, HEADS) as places, files.sealing(hidden):
         origin: dict[str, Any] = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
         origin["options"] = {name: value for name, (_, value) in differences(DEFAULTS, config).items()}
