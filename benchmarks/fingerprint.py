@@ -87,14 +87,14 @@ def alarms_told(alarms: Collection[tuple[int, int]], copies: Sequence[int], clip
     nothing where no alarm was seen. The upper limit for independent pairs is that of Clopper and Pearson.
     """
     pairs, rng = len(copies) * (clips - 1), np.random.default_rng(0)
-    told = f"{len(alarms)} of {pairs:,}, at most {clopper_pearson(len(alarms), pairs, 0.9)[1]:.1e}"
+    summary = f"{len(alarms)} of {pairs:,}, at most {clopper_pearson(len(alarms), pairs, 0.9)[1]:.1e}"
     if not alarms:
-        return told
+        return summary
     shares, places = [], {copy: place for place, copy in enumerate(copies)}
     for _ in range(2000):
         of_copy, of_clip = (np.bincount(rng.integers(n, size=n), minlength=n) for n in (len(copies), clips))
         shares.append(sum(int(of_copy[places[copy]] * of_clip[clip]) for copy, clip in alarms) / pairs)
-    return f"{told} ({np.quantile(shares, 0.95):.1e} by the bootstrap)"
+    return f"{summary} ({np.quantile(shares, 0.95):.1e} by the bootstrap)"
 
 
 class Shelf:
@@ -168,9 +168,9 @@ def measure(
             figures = min(same), np.median(same), max(other)
             times = [f"{t:.0f}" for some in (spent, spent_without) for t in np.percentile(some, [50, 95]) * 1e3]
             row = f"{found / len(same):.3f}", *(f"{v:.3f}" for v in figures), "{}, {}; {}, {}".format(*times)
-            told = alarms_told(wrong, chosen, len(clips))
-            table.add_row(change, str(len(same)), *row, told)
-            print(change, len(same), *row, told, flush=True)
+            summary = alarms_told(wrong, chosen, len(clips))
+            table.add_row(change, str(len(same)), *row, summary)
+            print(change, len(same), *row, summary, flush=True)
             shares.append(found / len(same))
             alarms += len(wrong)
     return {"found": float(np.mean(shares)), "wrong": alarms}

@@ -295,10 +295,10 @@ def signature_types(
 def bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
     """Return the arguments of a call, each as it is taken; see `fitting`."""
     signature, hints, _, _ = signature_types(function)
-    given = signature.bind(*args, **kwargs)
-    for name, value in given.arguments.items():
-        given.arguments[name] = fitting(hints[name], value, name)
-    return given
+    bound = signature.bind(*args, **kwargs)
+    for name, value in bound.arguments.items():
+        bound.arguments[name] = fitting(hints[name], value, name)
+    return bound
 
 
 @functools.cache

@@ -139,8 +139,8 @@ class Clip:
             check_rate(fps)
         held: Path | str | bytes
         if isinstance(content, Mapping):
-            given = content.get("path") if content.get("bytes") is None else content["bytes"]
-            held = fitting(Path | bytes, given, "path or bytes of the video")
+            source = content.get("path") if content.get("bytes") is None else content["bytes"]
+            held = fitting(Path | bytes, source, "path or bytes of the video")
         else:
             held = content
 

@@ -314,8 +314,8 @@ class PrecisionJudge:
         gaps = [compare(place, graph, *self.tried[graph.name]).psnr for graph in alone]
         falls = [10 * math.log10(1 + 10 ** ((OWN - gap) / 10)) for gap in gaps]
         if len(alone) < len(graphs):
-            made = rehearsed(self.sampler, sessions or Sessions(place, self.graphs), self.clips)
-            falls.append(fall_of(self.wanted, made, self.beside_truth))
+            rehearsal = rehearsed(self.sampler, sessions or Sessions(place, self.graphs), self.clips)
+            falls.append(fall_of(self.wanted, rehearsal, self.beside_truth))
         return max(falls)
 
     def costly(self) -> frozenset[tuple[str, str]]:
@@ -414,13 +414,13 @@ class Sessions:
         self._made: dict[tuple[str, str], tuple[Tensor, ...]] = {}
 
     def __call__(self, name: str, /, **inputs: Tensor) -> tuple[Tensor, ...]:
-        given = {known: value.numpy() for known, value in inputs.items()}
+        arrays = {label: value.numpy() for label, value in inputs.items()}
         digest = hashlib.sha256()
-        for known in sorted(given):
-            digest.update(f"{known} {given[known].shape}".encode() + given[known].tobytes())
+        for label in sorted(arrays):
+            digest.update(f"{label} {arrays[label].shape}".encode() + arrays[label].tobytes())
         key = name, digest.hexdigest()
         if key not in self._made:
-            self._made[key] = tuple(torch.from_numpy(part) for part in self.sessions[name].run(None, given))
+            self._made[key] = tuple(torch.from_numpy(part) for part in self.sessions[name].run(None, arrays))
         return tuple(part.clone() for part in self._made[key])
 
     def replaced(self, name: str, path: Path) -> Sessions:
